@@ -12,8 +12,8 @@ class ProjectConfig(AppConfig):
     verbose_name = "Landslide"
 
     def ready(self) -> None:
-        # Make our Celery app the default. Otherwise tasks sent from a web process would go to a different
-        # broker.
+        # Make our Celery app the default. With Celery's own default app, tasks sent from a web process would
+        # go to a different broker.
         from config import celery
         from config.operations.checks import check_settings
 
@@ -30,6 +30,6 @@ class Admin(admin_apps.SimpleAdminConfig):
 
 
 class StaticFiles(StaticFilesConfig):
-    """Skip static files that no page loads. Compressing them took most of a minute at the first start."""
+    """Skip static files that no page loads. Compressing those files took a minute at the first start."""
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

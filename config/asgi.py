@@ -20,7 +20,7 @@ from config.assets.compression import Compression
 from config.assets.page_cache import PageCache
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
-from config.urls import urlpatterns as urlpatterns  # loaded now, or the first request would wait
+from config.urls import urlpatterns as urlpatterns  # imported now; otherwise the first request would wait
 from polls.api.voter_lane import VoterLane
 from polls.casting.asgi_lane import AsgiLane
 from polls.casting.raw_http_lane import RawHttpLane
@@ -40,7 +40,7 @@ async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
-    """Acknowledge lifespan events. Nothing else may depend on them, since Daphne sends none."""
+    """Acknowledge lifespan events. No other code may depend on these events, since Daphne sends none."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -1,4 +1,4 @@
-"""The Celery app. Tasks are in each app's tasks.py, settings in config/settings/celery.py."""
+"""The Celery app. Tasks are in each app's tasks.py, and Celery's settings in config/settings/celery.py."""
 
 import os
 import warnings
@@ -16,7 +16,8 @@ from config.operations import logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 TRANSPORT_ALIASES["landslide-memory"] = "config.serving.memory_transport:Transport"
 
-# Celery warns against root because of pickle. Our tasks are JSON, and in containers root is common.
+# Celery warns against running as root because of pickle. Our tasks are JSON, and in containers root is
+# common.
 warnings.filterwarnings(
     "ignore", message="You're running the worker with superuser", category=SecurityWarning
 )
@@ -36,5 +37,5 @@ app.autodiscover_tasks()
 
 @setup_logging.connect(weak=False)
 def use_our_logging(**_kwargs: Any) -> None:
-    """Configure logging. Celery doesn't configure it, because this signal has a receiver."""
+    """Configure logging. Celery itself doesn't configure logging if this signal has a receiver."""
     logging.apply(settings.LOGGING)

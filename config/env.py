@@ -56,7 +56,7 @@ class Env(environ.Env):
         except (ValueError, ImproperlyConfigured):
             config = {}
         named = config.get("NAME") or "service" in config.get("OPTIONS", {})
-        kept_in_memory = config.get("NAME") == ":memory:"  # each thread would get its own database
+        kept_in_memory = config.get("NAME") == ":memory:"  # threads would have separate databases
         if config.get("ENGINE") not in ENGINES or not named or kept_in_memory:
             raise ImproperlyConfigured(
                 f"{var} is not the address of a supported database."

@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from config.security import page_headers
 from polls.api.problems import unknown_address
 
-# The split view needs no inline script. It fails on methods other than GET and HEAD.
+# The split view needs no inline script. The split view fails on methods other than GET and HEAD.
 docs = require_safe(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 urlpatterns = [
     path("admin/", admin.site.urls),

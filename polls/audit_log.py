@@ -2,8 +2,8 @@
 
 The database refuses to change or delete a row (polls/migrations/0006_records_stand). Bypassing the database's
 check breaks the chain of digests, which `verify_chain` detects. A chain can't show that rows are missing from
-its end. So each digest is also written to the process's log. An operator who keeps these logs elsewhere can
-check that the last digest is still in the chain.
+its end. Each digest is therefore also written to the process's log. An operator who keeps these logs
+elsewhere can check that the last digest is still in the chain.
 """
 
 import hashlib
@@ -104,7 +104,7 @@ def _lock_chain() -> None:
 
 
 def _as_json(value: Any) -> Any:
-    """Convert to JSON types that every database returns unchanged. That is why floats become text."""
+    """Convert to JSON types that every database returns unchanged. Floats therefore become text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Mapping):

@@ -31,7 +31,8 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 
     `by` is the actor in the audit log.
 
-    Raises Malformed if method, limits, times and choices don't fit together, or CodeTaken.
+    Raises Malformed if method, limits, times and choices don't fit together, and CodeTaken if another poll
+    has the code.
     """
     for _attempt in range(MAX_CODE_ATTEMPTS):
         try:

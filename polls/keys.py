@@ -77,10 +77,11 @@ def known_fingerprints() -> list[str]:
 def voter_secret(poll_secret: bytes, key_fingerprint: str) -> bytes:
     """Return the secret for a poll's voter_keys, made from the poll's secret and a SECRET_KEY.
 
-    SECRET_KEY isn't stored in the database. So nobody who has only the database or a backup can link an
-    account, an invite or an API client's voter to a ballot. `key_fingerprint` names the SECRET_KEY to use:
-    voters keep their voter_keys when the key is rotated. It is empty for a round that an earlier version
-    opened. Such a round uses the poll's secret alone. Raises SecretKeyDiffers if we don't have the key.
+    SECRET_KEY isn't stored in the database. Nobody who has only the database or a backup can therefore link
+    an account, an invite or an API client's voter to a ballot. `key_fingerprint` names the SECRET_KEY to use:
+    voters keep their voter_keys when the key is rotated. The fingerprint is empty for a round that an earlier
+    version opened. Such a round uses the poll's secret alone. Raises SecretKeyDiffers if we don't have the
+    key.
     """
     if not key_fingerprint:
         return poll_secret

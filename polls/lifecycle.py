@@ -258,7 +258,8 @@ def _set_gates(poll: Poll) -> None:
             log.reset(poll.pk, poll.round)
         else:
             markers = log.close(poll.pk, poll.round)
-            # Have the markers counted now, without waiting for the sweep. That closes the poll.
+            # Have the markers counted now, without waiting for the sweep. Counting the markers closes the
+            # poll.
             ballots_appended.send_robust(sender=None, partitions={marker.partition for marker in markers})
     except Exception:
         # The step is committed; `set_missing_gates` tries again.
@@ -270,7 +271,7 @@ def _set_gates(poll: Poll) -> None:
 
 
 def bump_revision(poll_id: int) -> None:
-    """Increment the poll's revision and tell viewers. Called for changes other than votes or state."""
+    """Increment the poll's revision and tell viewers. Used for changes other than votes or state."""
     Poll.objects.filter(pk=poll_id).update(revision=F("revision") + 1)
     transaction.on_commit(lambda: _send_poll_changed(poll_id))
 

@@ -1,4 +1,4 @@
-"""The public document of a poll. It is the tally document without the figures."""
+"""The public document of a poll. This document is the tally document without the figures."""
 
 from datetime import datetime
 from typing import Any

@@ -37,7 +37,7 @@ def check_secret_key() -> None:
 
 
 def secret_key_is_known() -> bool:
-    """Whether the database knows our SECRET_KEY or one of the fallbacks, or no key yet. Read-only."""
+    """Whether the stored fingerprint is that of our SECRET_KEY or of a fallback, or isn't set. Read-only."""
     known = Installation.objects.filter(pk=_ROW).values_list("secret_key_fingerprint", flat=True).first()
     return known is None or known in known_fingerprints()
 

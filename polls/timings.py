@@ -2,8 +2,8 @@
 
 Each is observed once for a group of ballots, never for a single ballot: an observation takes about 5 µs.
 
-`serve` sets PROMETHEUS_MULTIPROC_DIR for its processes. Then each process keeps its figures in a file in that
-folder, and each can report the figures of all.
+`serve` sets PROMETHEUS_MULTIPROC_DIR for its processes. With this variable, each process keeps its figures in
+a file in that folder, and each can report the figures of all.
 """
 
 import os

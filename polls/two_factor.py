@@ -1,7 +1,7 @@
 """Two-factor login of staff: codes of an authenticator app, and recovery codes for a lost phone.
 
 Only this module decides who acts as staff: the admin, the tally endpoint and the sockets all call
-`is_verified_staff`. django-otp checks the codes. It accepts each code once, and throttles after wrong codes.
+`is_verified_staff`. django-otp checks the codes, accepts each code once, and throttles after wrong codes.
 """
 
 import secrets
@@ -58,8 +58,8 @@ def device_of(user: Any) -> TOTPDevice | None:
 def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
     """Return the unsaved devices that this session may confirm, the newest first.
 
-    Their keys are derived from the session key, which is secret and changes with each login. So a reload
-    keeps the key that was scanned, and a key that was seen once isn't shown to a later session.
+    Their keys are derived from the session key, which is secret and changes with each login. A reload
+    therefore keeps the key that was scanned, and a key that was seen once isn't shown to a later session.
     """
     now = int(clock.now()) // SETUP_PERIOD_SECONDS
     return [_device(user, session_key, period) for period in (now, now - 1)]
@@ -120,8 +120,8 @@ def verify(user: Any, code: str) -> Device | None:
     recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
     if recovery is None:
         return None
-    # Codes made with a previous SECRET_KEY are still valid. django-otp gets only one hash. If it tried one
-    # per key, a wrong code would count several times.
+    # Codes made with a previous SECRET_KEY are still valid. django-otp gets only one hash. If it tried a hash
+    # for each key, a wrong code would count several times.
     tokens = [_hashed(code, secret) for secret in signing_secrets()]
     known = recovery.token_set.filter(token__in=tokens).values_list("token", flat=True).first()
     return django_otp.verify_token(user, recovery.persistent_id, known or tokens[0])

@@ -1,5 +1,5 @@
 """The admin site: its login steps, its look and its sidebar.
 
 Start with site.py, which asks for the second factor; theme.py holds the settings of django-unfold.
-May import config.security, config.operations and below, and every app.
+This package may import config.security, config.operations and below, and every app.
 """

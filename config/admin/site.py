@@ -1,4 +1,4 @@
-"""The admin site: django-unfold's, with two-factor login."""
+"""The admin site: django-unfold's site, with two-factor login."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,5 +1,5 @@
 """Static files and public responses: hashed names, joined scripts and styles, gzip, the cache of pages.
 
 Start with static_files.py, which `serve` calls at each start.
-May import config.apps and the packages below; config.settings refers to it by dotted names only.
+This package may import config.apps and the packages below; config.settings refers to it by dotted names only.
 """

@@ -13,9 +13,9 @@ from typing import Any
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-MIN_BYTES = 500  # less isn't worth the extra headers
-#: Entries in the cache of compressed bodies, and the size of the largest body in it. With the cache, a page
-#: is compressed once for the whole audience.
+MIN_BYTES = 500  # compressing a smaller body isn't worth the extra headers
+#: The maximum number of bodies in the cache of compressed bodies, and the maximum size of one. With this
+#: cache, a page is compressed once for the whole audience.
 CACHE_ENTRIES, CACHE_MAX_BYTES = 32, 200_000
 CONTENT_TYPES = (b"text/html", b"application/json")
 _ACCEPTS_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
@@ -36,7 +36,7 @@ class Compression:
             if message["type"] == "http.response.start" and is_public(message["headers"]):
                 message = {**message, "headers": with_vary(message["headers"])}
                 if takes and message["status"] == 200 and scope["method"] == "GET":
-                    start = message  # held back until the body is known
+                    start = message  # the start is held back until the body is known
                     return
             elif start is not None:
                 held, start = start, None

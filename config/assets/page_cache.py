@@ -1,11 +1,11 @@
 """An in-process cache of the poll pages and their static files, ahead of Django.
 
-Rendering a page costs as much as sixty ballots, each of its files as much as ten, and everybody who votes
-loads them first. They are public and the same for everybody (polls/pages/views.py). So Django's response is
-kept, compressed and with its headers. A request that is like an earlier one in everything that Django looks
-at gets the kept response. A response is kept for MAX_AGE_SECONDS at most, and a file only if its name has a
-hash of its content (`immutable`). When this process changes a poll, the cache is emptied at once (signal
-`poll_changed`).
+Rendering a page costs as much as sixty ballots, and each of its files costs as much as ten. Everybody who
+votes loads the page and its files first. Pages and files are public and the same for everybody
+(polls/pages/views.py). The cache keeps Django's response, compressed and with its headers. A later request
+gets the kept response if everything in it that Django looks at is the same. A response is kept for
+MAX_AGE_SECONDS at most. A file is kept only if its name has a hash of its content (`immutable`). When this
+process changes a poll, the cache is emptied at once (signal `poll_changed`).
 """
 
 import asyncio
@@ -31,13 +31,14 @@ from polls.signals import poll_changed
 MAX_AGE_SECONDS = 5.0
 MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
 MAX_KEY_BYTES = 8192  # for the headers that the cache looks at
-#: A poll's pages, and our own static files. They are small; larger files need the server's flow control.
+#: The cached paths: a poll's pages, and our own static files. These responses are small; larger ones need the
+#: server's flow control.
 PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?|/static/(?:css|js|img)/[A-Za-z0-9._/-]{1,100}")
 FILES = "/static/"
 #: Headers of conditional requests. Django's response is kept for each combination of their values.
 CONDITIONS = frozenset((b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since"))
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-#: Requests with a body, or for a part of a file.
+#: Headers of requests that have a body or ask for a part of a file.
 UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"range"))
 
 #: Path, https, language, and the other headers that the response depends on.
@@ -46,13 +47,13 @@ Key = tuple[str, bool, str, tuple[tuple[bytes, bytes], ...]]
 
 class Page(NamedTuple):
     response: Response
-    request_id: bytes  # the id of the request that it was rendered for
+    request_id: bytes  # the id of the request for which the page was rendered
     rendered_at: float
-    public: bool  # whether it may be sent to other clients
+    public: bool  # whether the page may be sent to other clients
 
 
 class PageCache:
-    """ASGI middleware, and a lane of RawGetLane."""
+    """The cache of pages: ASGI middleware, and a lane of RawGetLane."""
 
     relevant_headers = CONDITIONS | UNUSUAL | {b"host", b"cookie", b"accept-encoding"}
 

@@ -20,7 +20,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 from config.apps import StaticFiles
 from config.assets import script_bundles, style_bundles
 
-#: The code that processes static files. If it changes, the files are collected again.
+#: The code that processes static files. If this code changes, the files are collected again.
 BUILD_SOURCES = (__file__, script_bundles.__file__, style_bundles.__file__)
 
 
@@ -107,7 +107,7 @@ def collect_if_changed() -> bool:
 
 
 def fingerprint() -> str:
-    """Return a hash of all source files' names, sizes and modification times. Their contents aren't read."""
+    """Return a hash of all source files' names, sizes and modification times. File contents aren't read."""
     found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in BUILD_SOURCES), digest_size=16)
     for finder in finders.get_finders():
         for path, storage in finder.list(StaticFiles.ignore_patterns):

@@ -64,7 +64,7 @@ def is_network(text: str) -> bool:
 
 
 def store_address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
-    """Check the address of a store. The message doesn't show the value, which may contain a password."""
+    """Check the address of a store. The message hides the address, which may contain a password."""
     if not value:
         return
     try:

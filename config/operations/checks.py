@@ -1,4 +1,4 @@
-"""System checks. Each refuses a setting that can't work, and says what to set instead."""
+"""System checks. Each check refuses a setting that can't work, and says what to set instead."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from config.env import ENGINES, SQLITE
 from config.operations.address_checks import addresses
 from config.operations.logging import FORMATS, LEVELS
 
-#: For each environment variable, the name of its setting and the maximum. All must be above 0.
+#: For each environment variable, the name of its setting and the maximum. All values must be above 0.
 UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "PORT": ("PORT", 65_535),
     "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),

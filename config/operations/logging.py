@@ -45,7 +45,10 @@ def redact(value: Any) -> Any:
 
 
 def redact_secrets(_logger: Any, _method: str, event: Event) -> Event:
-    """Redact secrets. It runs just before the renderer, so it also sees the message and the traceback."""
+    """Redact secrets.
+
+    This processor runs just before the renderer, so it also sees the message and the traceback.
+    """
     for key, value in event.items():
         event[key] = REDACTED if SECRET_NAME.search(key) else redact(value)
     return event
@@ -96,9 +99,9 @@ SHARED: list[Any] = [
 
 
 LIBRARY_LEVELS = {
-    # No log line for each refused ballot. Exceptions in views are still logged: they are errors.
+    # Django would log a line for each refused ballot. Exceptions in views are still logged: they are errors.
     "django.request": "ERROR",
-    "axes": "WARNING",  # at INFO it logs four lines for each successful login
+    "axes": "WARNING",  # at INFO, axes logs four lines for each successful login
     **dict.fromkeys(("django.server", "django.channels.server", "daphne"), "WARNING"),
     **dict.fromkeys(("uvicorn", "uvicorn.error", "uvicorn.access"), "WARNING"),
     **dict.fromkeys(("celery", "kombu", "asyncio"), "WARNING"),

@@ -11,11 +11,11 @@ from psycopg.waiting import READY_NONE
 
 #: If the server doesn't answer for this long, it is probed on a new connection.
 PROBE_AFTER_SECONDS = 3.0
-#: Used instead while the server is known to be down, so that later requests fail fast.
+#: The shorter time before a probe while the server is known to be down, so that later requests fail fast.
 PROBE_AFTER_SECONDS_WHILE_DOWN = 0.5
 #: The server counts as down for this long after a failed probe.
 DOWN_SECONDS = 10.0
-#: Connect timeout of the probe. It is long enough for a busy server.
+#: Connect timeout of the probe, long enough for a busy server.
 CONNECT_SECONDS = 4
 #: All connections of a process share a probe's result for this long.
 MAX_AGE_SECONDS = 1.0
@@ -58,9 +58,9 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
 def bounded_connection_class(seconds: float) -> type[psycopg.Connection[Any]]:
     """Return a connection class that raises OperationalError if the server doesn't answer.
 
-    If the server hangs or the network drops its answers, TCP stays connected. The server's own timeouts don't
-    help then, so a thread would wait for ever. If only this connection hangs and the server accepts new ones,
-    it is closed after `seconds`.
+    If the server hangs or the network drops its answers, TCP stays connected. In this case the server's own
+    timeouts don't help, so a thread would wait for ever. If only one connection hangs and the server accepts
+    new ones, that connection is closed after `seconds`.
     """
     probe = ServerProbe()
 

@@ -9,7 +9,7 @@ from polls.http.lanes import SAFE_REQUEST_ID
 
 
 class RequestId:
-    """ASGI middleware rather than Django's, so that it covers the lanes of realtime too."""
+    """This is ASGI middleware rather than Django middleware, so that it covers the lanes of realtime too."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The Date header of responses. Daphne sends none. Pages use it as the server's clock for countdowns."""
+"""The Date header of responses. Daphne sends none. Pages use the header as a clock for countdowns."""
 
 from email.utils import formatdate
 from typing import Any

@@ -1,8 +1,8 @@
 """A fast WebSocket handshake, since 5,000 viewers may reconnect in the same second.
 
 uvicorn serializes the parsed request, parses it again, and allocates everything that a connection could need.
-That is half the cost of a viewer's arrival. This module answers a handshake (RFC 6455, 4.2.1) from the
-headers already parsed. It agrees to no subprotocol and no extension.
+This work is half the cost of a viewer's arrival. This module answers a handshake (RFC 6455, 4.2.1) from the
+headers already parsed. The answer agrees to no subprotocol and no extension.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("uvicorn.error")
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 SINGLE_HEADERS = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"upgrade", b"host", b"origin"))
 UNSUPPORTED_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect"))
-#: At most this many messages may wait for the application. With more, the connection is aborted.
+#: At most this many messages may wait for the application. If more messages wait, the connection is aborted.
 MAX_UNREAD = 100
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

@@ -4,9 +4,10 @@ A client may send nothing, or a request byte by byte (slowloris). One such conne
 attacker can open thousands.
 """
 
-#: From the opening of a connection to its first byte. The keep-alive timeout is the same.
+#: The maximum time from the opening of a connection to its first byte. The keep-alive timeout is the same.
 FIRST_BYTE_SECONDS = 30.0
-#: From the first byte of a request to the end of its headers. The same as in deploy/nginx.conf.
+#: The maximum time from the first byte of a request to the end of its headers. deploy/nginx.conf has the same
+#: limit.
 HEAD_SECONDS = 10.0
 #: The longest pause within a body.
 BODY_PAUSE_SECONDS = 10.0

@@ -1,8 +1,8 @@
 """Rate limit and CPU budget for the messages of WebSocket clients.
 
-A viewer has almost nothing to send, but a frame of 6 bytes costs the server as much as one of 1,000. So each
-connection has a rate limit in bytes, and all connections of a process share one time budget. Input is
-processed in slices, round robin. While a connection has unprocessed input, nothing more is read from it.
+A viewer has almost nothing to send, but a frame of 6 bytes costs the server as much as one of 1,000. Each
+connection therefore has a rate limit in bytes, and all connections of a process share one time budget. Input
+is processed in slices, round robin. While a connection has unprocessed input, nothing more is read from it.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ SHARE, BURST_SECONDS = 0.2, 0.01
 SLICE_BYTES = 512
 #: A connection may send this many bytes per window: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
-#: How long after our close frame we abort. Since we no longer read, we can't wait for the client's close
-#: frame.
+#: The connection is aborted this many seconds after our close frame. Since we no longer read, we can't wait
+#: for the client's close frame.
 ABORT_AFTER_SECONDS = 1.0
 #: Each read counts as at least this many bytes of the rate limit.
 READ_BYTES = 64
@@ -82,7 +82,7 @@ class InputBuffer:
         self._owner.abort()
 
     def process_slice(self) -> bool:
-        """Process one slice. Return whether more is waiting."""
+        """Process one slice. Return whether more input is waiting."""
         data, self._pending = self._pending[:SLICE_BYTES], self._pending[SLICE_BYTES:]
         if data:
             self._owner.process_input(data)
@@ -135,7 +135,7 @@ class Throttle:
             self._timer = self._loop.call_later(pause, self._process)
 
     def _turn(self, input_buffer: InputBuffer, *, waited: bool) -> bool:
-        """Process one slice; return whether more is waiting. An error closes only its own connection."""
+        """Process one slice; return whether input is left. An error closes only its own connection."""
         try:
             more = input_buffer.process_slice()
             if not more:

@@ -1,4 +1,4 @@
-"""Viewers' connections after uvicorn has handed them over. Each is an object of a few hundred bytes.
+"""Viewers' connections after uvicorn has handed them over: objects of a few hundred bytes each.
 
 A connection has no task, queue or timer of its own. Shared bytes are written directly to the transport, and
 events arrive as callbacks. The write buffer's limit is 0: `pause_writing` is called once the kernel's send
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from realtime.handover import ConnectionListener
     from realtime.protocol import Message
 
-#: The size of the kernel's send buffer. It is small, so that a slow client is only a few tallies behind.
+#: The size of the kernel's send buffer: small, so that a slow client is only a few tallies behind.
 SEND_BUFFER_BYTES = 32 * 1024
 #: TCP closes an event stream if sent data isn't acknowledged for this long. (Event streams have no pongs.)
 UNACKNOWLEDGED_MILLISECONDS = 40_000

@@ -102,7 +102,7 @@ class WebSocketConnection(ViewerConnection):
         self.close_transport()
 
     def close(self, code: int) -> None:
-        """Send a close frame and wait for the client's, at most CLOSE_TIMEOUT_SECONDS."""
+        """Send a close frame and wait for the client's close frame, at most CLOSE_TIMEOUT_SECONDS."""
         self.notify_closed()
         self.write(close_frame(code))
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
@@ -128,5 +128,5 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def _is_pong(data: bytes) -> bool:
-    """Whether this is exactly one pong. Viewers send little else."""
+    """Whether this is exactly one pong. Viewers send little but pongs."""
     return len(data) >= 6 and data[0] == PONG and data[1] == MASKED | (len(data) - 6)

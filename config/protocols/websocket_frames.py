@@ -28,7 +28,7 @@ class MessageParser:
 
     @property
     def idle(self) -> bool:
-        """Whether no message is half received."""
+        """Whether every message that has begun is complete."""
         return self._unparsed == 0 and self._parts is None and self.conn.current_size is None
 
     def receive(self, data: bytes) -> list[str]:

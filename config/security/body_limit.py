@@ -1,4 +1,4 @@
-"""Limit of request bodies. Without it, Django would read a whole body before a view could refuse it."""
+"""Limit of request bodies. Without a limit, Django would read a whole body before a view could refuse it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from polls.text.integers import whole_number
 
 
 class BodyLimit:
-    """ASGI middleware. Answers 413 if Content-Length is too large; disconnects if the body itself is."""
+    """ASGI middleware: answers 413 to a Content-Length over the limit, and disconnects at a body over it."""
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app

@@ -14,7 +14,7 @@ _DELIMITER = re.compile(r"\s*,\s*")
 
 
 class CookieFreeResponses:
-    """Django middleware. It is listed first, so that it sees the response after all other middleware."""
+    """Django middleware, listed first so that it sees the response after all other middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -35,7 +35,7 @@ def network_hash(request: HttpRequest) -> str:
     return str(IPv6Address(digest))
 
 
-#: The length of axes' column. No account has a longer name, so no two accounts share a truncated one.
+#: The length of axes' column. No account has a longer name, so no two accounts share a truncated name.
 MAX_USERNAME = 255
 
 

@@ -24,8 +24,8 @@ PUBLIC: Policy = {
     "form-action": [SELF],
     "base-uri": [NONE],
     "frame-ancestors": [NONE],
-    # Trusted Types: text can't become markup or a script, even if our code is wrong. The only policy is that
-    # of static/js/proof/prover.js, which starts a worker from one of our files.
+    # Trusted Types: text can't become markup or a script, even if our code is wrong. The only Trusted Types
+    # policy is that of static/js/proof/prover.js, which starts a worker from one of our files.
     "require-trusted-types-for": ["'script'"],
     "trusted-types": ["proof-worker"],
 }

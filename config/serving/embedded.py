@@ -1,7 +1,7 @@
 """Embedded mode's Celery worker and beat: threads of the server process, with the in-memory broker.
 
-The serving command starts and stops them, because Daphne has no lifespan events. asgi.py doesn't, because a
-process that only imports the application must not count ballots.
+The serving command starts and stops them, because Daphne has no lifespan events. asgi.py doesn't start them,
+because a process that only imports the application must not count ballots.
 """
 
 from socket import gethostname
@@ -24,7 +24,7 @@ RESTART_SECONDS = 1.0
 
 
 class EmbeddedWorker:
-    """`with EmbeddedWorker(): serve()`. Only one at a time, since Celery's stop flag is global."""
+    """`with EmbeddedWorker(): serve()`. Only one worker may run, since Celery's stop flag is global."""
 
     def __init__(self) -> None:
         self._ready = Event()

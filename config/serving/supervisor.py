@@ -19,9 +19,9 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BACKOFF_SECONDS = (0.1, 10.0)  # the pause before the first restart, and the longest pause
+BACKOFF_SECONDS = (0.1, 10.0)  # pause before the first restart, and the longest pause
 STABLE_SECONDS = 30.0  # a child that ran this long restarts with the shortest pause
-GIVE_UP_AFTER = 5  # failures of one child before the server was ever ready
+GIVE_UP_AFTER = 5  # give up if one child fails this often before the server is ready
 POLL_SECONDS = 0.1
 MAX_LINE_BYTES = 64 * 1024
 

@@ -44,7 +44,7 @@ def run(server: str, listener: socket.socket) -> None:
 
 
 def runner(server: str) -> Callable[[socket.socket], None]:
-    """Return the function that serves. If uvicorn lacks a name that we need, Daphne serves instead."""
+    """Return the function that runs a server: Daphne if uvicorn lacks a name that we need."""
     if server == "uvicorn" and not import_string("config.protocols.uvicorn.private_names.is_supported")():
         logger.warning("uvicorn_unknown: serving with Daphne, which is slower")
         server = "daphne"
@@ -58,7 +58,7 @@ def fetch_vote_log_state() -> None:
         try:
             import_string(sync)()
         except Exception:
-            # The next append fetches them.
+            # The next append fetches the salt and the offset.
             logger.warning("vote_log_sync_failed", extra={"what": sync}, exc_info=True)
 
 

@@ -15,7 +15,7 @@ private_folder(DATA_DIR, public="static")
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
-#: Former keys. Signatures made with them stay valid after a change of SECRET_KEY.
+#: Former keys. Signatures made with former keys stay valid after a change of SECRET_KEY.
 SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 #: The private key that signs audit bundles: 32 bytes in hexadecimal.
@@ -23,7 +23,8 @@ AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lamb
 
 DEBUG = env.bool("DEBUG", default=False)
 
-#: The default address for everything that uses Redis. Without it, one process does all (embedded mode).
+#: The default address for everything that uses Redis. Without REDIS_URL, one process does everything
+#: (embedded mode).
 REDIS_URL = env.str("REDIS_URL", default="")
 REDIS_PREFIX = env.str("REDIS_PREFIX", default="landslide")
 EMBEDDED = not REDIS_URL

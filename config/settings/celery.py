@@ -1,4 +1,4 @@
-"""Celery. Its tasks are only triggers. Losing or repeating one is harmless."""
+"""Settings of Celery. Celery's tasks are only triggers. Losing or repeating a task is harmless."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: no state to save
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: beat has no state to save
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
     # No `expires`: it is a time by the sender's clock, so a worker whose clock is ahead would discard all

@@ -30,10 +30,12 @@ POSTGRESQL_OPTIONS = {
         "max_size": DATABASE_POOL_SIZE,
         "timeout": 5,
         "max_idle": 120,
-        # By default the pool retries for five minutes, with growing pauses. So after an outage of one minute,
-        # no connection would be available for another minute. After giving up, it reconnects on demand.
+        # By default the pool retries for five minutes, with growing pauses. After an outage of one minute, no
+        # connection would then be available for another minute. After giving up, the pool reconnects on
+        # demand.
         "reconnect_timeout": 4,
-        # Reached only if the server or the network hangs. Otherwise statement_timeout comes first.
+        # This timeout is reached only if the server or the network hangs. Otherwise statement_timeout comes
+        # first.
         "connection_class": bounded_connection_class(DATABASE_STATEMENT_SECONDS + 5),
     },
     "connect_timeout": 5,
@@ -91,8 +93,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if not EMBEDDED
     else {
         "BACKEND": "channels.layers.InMemoryChannelLayer",
-        # The hub's channel must live as long as the process. By default it would be dropped after a day, or
-        # after a minute without a reader, and hold only 100 messages.
+        # The hub's channel must live as long as the process. By default the channel would be dropped after a
+        # day, or after a minute without a reader, and hold only 100 messages.
         "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
     }
 }

@@ -10,7 +10,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or network.allowed_hosts(H
 HTTPS = env.bool("HTTPS", default=False)
 PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-#: The address that people use. It is needed behind a proxy that replaces the Host header.
+#: The address that people use. Needed behind a proxy that replaces the Host header.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[]) + ([PUBLIC_URL] if PUBLIC_URL else [])
 

@@ -34,7 +34,7 @@ class TimeField(forms.SplitDateTimeField):
     """A date and time in the server's time zone, which keeps an unchanged value to the microsecond.
 
     The form shows no fractions of a second. When the clocks go back, an hour occurs twice, and the form can't
-    tell which is meant. So if the field is unchanged, the stored value is kept.
+    tell which is meant. The stored value is therefore kept if the field is unchanged.
     """
 
     widget = TimeWidget

@@ -45,7 +45,7 @@ class BatchForm(forms.Form):
 
 
 class InvitePages(Admin):
-    """The pages about a poll's invites. Their addresses are below the poll's own."""
+    """The pages about a poll's invites. The addresses of these pages are below the poll's own address."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -95,7 +95,7 @@ class InvitePages(Admin):
 
     @method_decorator(require_POST)
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
-        """Count used invites. This is done on demand only, because it looks up each invite."""
+        """Count used invites. Done on demand only, because each invite has to be looked up."""
         batch = self._batch(request, poll_id, batch_id)
         try:
             used = invites.count_used(batch)

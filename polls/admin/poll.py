@@ -112,7 +112,7 @@ class PollAdmin(InvitePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
-        # `labels` is read-only too, so that the form doesn't contain it. The page doesn't show it.
+        # `labels` is read-only too, so that the form doesn't contain it. The page doesn't show `labels`.
         of_methods = config_fields.make_fields()
         shown = ("choice_list", "method_config", "labels")
         return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), *of_methods, *shown]
@@ -152,7 +152,7 @@ class PollAdmin(InvitePages):
             self._report_saved(request)
 
     def _report_saved(self, request: HttpRequest) -> None:
-        """Report a save by a lifecycle or proof-of-work button. (Django reports a save by Save.)"""
+        """Show a message if a button for a step or for proofs saved the form. (Django does so for Save.)"""
         if BUTTON in request.POST or PROOF_BUTTON in request.POST:
             self.message_user(request, _("Your changes are saved."), messages.SUCCESS)
 

@@ -11,7 +11,8 @@ from polls.text.plain_text import folded
 class FoldedSearch:
     """Mixin for an admin: a search that ignores case and accents, on every database alike.
 
-    It reads all rows, so it is for lists that people make by hand. Polls have a search column instead.
+    The search reads all rows, so it is only for lists that people make by hand. Polls have a search column
+    instead.
     """
 
     search_fields: Any

@@ -38,7 +38,7 @@ TRACK = (State.DRAFT, State.OPEN, State.CLOSED, State.PUBLISHED)
 
 
 def track(poll: Poll) -> list[dict[str, Any]]:
-    """Return the states of the lifecycle. Each is marked as behind, here or ahead of the poll's state."""
+    """Return the states of the lifecycle, with the place of each: behind the poll's state, here or ahead."""
     here = TRACK.index(State.CLOSED if poll.state == State.CLOSING else State(poll.state))
     return [
         {

@@ -31,7 +31,7 @@ from .schema import (
 )
 from .serializers import Accepted, Batch, BatchOutcomes, NewBallot, ReceiptDocument
 
-#: Codes about a ballot itself. In a batch they are part of its outcome.
+#: Codes about a ballot itself. In a batch, such a code is part of the ballot's outcome.
 BALLOT = (
     "invalid_selection",
     "not_eligible",

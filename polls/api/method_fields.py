@@ -1,7 +1,7 @@
 """Serializer fields that the voting methods define: their config, their marks and their figures.
 
-Each method declares types; here they become fields with the type's JSON schema. Fields that are the same for
-several methods appear once.
+Each method declares types. This module makes fields with the JSON schemas of these types. Fields that are the
+same for several methods appear once.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The page that every error's `type` points to. It lists each code, its meaning, and what to do."""
+"""The page that every error's `type` points to. The page lists each code, its meaning, and what to do."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render

@@ -26,7 +26,7 @@ class VoterAnswer(NamedTuple):
 def voter_answer(rules: PollRules, credentials: Credentials, *, ours: bool, secure: bool) -> VoterAnswer:
     """Identify the visitor. Reads the database and the vote log, unless the visitor is new.
 
-    ours: whether the request comes from our page, not from another site's, which must not set our cookies.
+    ours: whether the request comes from our page. The page of another site must not set our cookies.
     """
     voter = eligibility.check_eligibility(credentials, rules)
     known = identity.read_cookie(credentials.cookies.get(identity.COOKIE)) is not None

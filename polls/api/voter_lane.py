@@ -151,7 +151,7 @@ class VoterLane:
             return None  # Django logs and answers such an error
 
     async def _answer_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer the waiting visitors in batches; those who arrive meanwhile are the next batch."""
+        """Answer the waiting visitors in batches; visitors who arrive meanwhile are the next batch."""
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             visitors = [(visitor, rules) for visitor, rules, _ in batch]

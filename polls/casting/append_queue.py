@@ -22,7 +22,7 @@ from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 
-#: Ballots per append. This is enough to be efficient, and doesn't block the store for long.
+#: Ballots per append. An append of this size is efficient, and doesn't block the store for long.
 MAX_APPEND_BALLOTS = 1000
 #: After this many seconds an append counts as stuck. New entries are then refused, since they would time out.
 APPEND_STUCK_SECONDS = 3.0
@@ -35,7 +35,8 @@ class Entry:
     """Ballots in the queue: one ballot of a voter, or a chunk of an API client's batch."""
 
     ballots: Sequence[NewBallot]
-    #: Called once with the outcomes, in the order of the ballots: on the owner's loop, or in any thread.
+    #: This function is called once with the outcomes, in the order of the ballots: on the owner's loop, or in
+    #: any thread.
     settle: Callable[[list[Outcome]], None]
     owner: "Owner | None" = None
     added_at: float = 0.0
@@ -53,7 +54,7 @@ class Owner(Protocol):
 
 
 class AppendQueue:
-    """A bounded queue of ballots, and the thread that appends them to the log. One for each process."""
+    """A bounded queue of ballots, and the thread that appends them to the log. Each process has one queue."""
 
     def __init__(
         self, append: Append, on_accepted: Callable[[Sequence[NewBallot]], None], limit: int
@@ -63,9 +64,9 @@ class AppendQueue:
         self._limit = limit
         self._waiting: deque[Entry] = deque()
         self._size = 0  # ballots that wait
-        self._in_flight: list[Entry] = []  # of the append in progress, unless they have expired
+        self._in_flight: list[Entry] = []  # entries of the append in progress that haven't expired
         self._append_began = 0.0  # when the append in progress began; 0: none is in progress
-        self._last_append_failed = False  # the store failed; a refused append doesn't count
+        self._last_append_failed = False  # whether the store failed; a refused append doesn't count
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None

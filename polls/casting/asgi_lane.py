@@ -37,7 +37,7 @@ from polls.http.lanes import (
 from polls.text.integers import whole_number
 from polls.voters.rules_loader import RulesLoader
 
-#: The path of a ballot. A poll's code has other forms too, which Django knows.
+#: The path of a ballot. Django also accepts other spellings of a poll's code.
 PATH = r"/api/v1/polls/([A-Z0-9]{3,16})/ballots/"
 _path = re.compile(PATH).fullmatch
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
@@ -120,7 +120,8 @@ class AsgiLane:
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # A duplicate header becomes empty, so that Django handles it. A duplicate Origin becomes foreign.
+            # A duplicate header becomes empty, so that Django handles it. A duplicate Origin becomes "null",
+            # which is foreign.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":
@@ -139,8 +140,8 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Count "voter", not "voter=": a second cookie may be written "voter =…", and Django would take its
-        # value.
+        # Count "voter" without the equals sign. Django would also accept a second cookie that is written
+        # "voter =…", and would take the value of this second cookie.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -161,7 +162,7 @@ class AsgiLane:
         return size, parts
 
     def casts(self) -> LoopCasts:
-        """Return the casts of the running event loop."""
+        """Return the LoopCasts object of the running event loop."""
         casts = self._casts
         if casts is None or casts.loop is not asyncio.get_running_loop():
             casts = self._casts = LoopCasts(self.loader)

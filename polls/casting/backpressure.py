@@ -5,13 +5,13 @@ import time
 
 from django.conf import settings
 
-#: A queue that hasn't been empty for 100 ms is an overload, not a burst. From then on at most 256 casts may
-#: wait, so that accepted casts are answered soon and the others are refused at once.
+#: A queue that hasn't been empty for 100 ms is an overload, not a burst. During an overload, at most 256
+#: casts may wait, so that accepted casts are answered soon and the others are refused at once.
 STANDING_QUEUE_SECONDS, STANDING_QUEUE_LIMIT = 0.1, 256
 #: The overload ends this many seconds after the last refusal.
 RECOVERY_SECONDS = 1.0
-#: Refusing takes time too. So during an overload, this limit is adapted every 50 ms: lowered if the event
-#: loop lags by more than 20 ms, otherwise raised. It stays from 64 to 256.
+#: Refusing takes time too. During an overload, this limit is therefore adapted every 50 ms: lowered if the
+#: event loop lags by more than 20 ms, otherwise raised. The limit stays between 64 and 256.
 LAG_CHECK_SECONDS, MAX_LAG_SECONDS, MIN_STANDING_LIMIT = 0.05, 0.02, 64
 
 _refusing_until = 0.0
@@ -24,7 +24,7 @@ def record_refusal(seconds: float) -> None:
 
 
 def is_refusing() -> bool:
-    """Whether this process is refusing ballots. While it is, realtime saves CPU time (overload.py)."""
+    """Whether this process is refusing ballots. Meanwhile realtime saves CPU time (overload.py)."""
     return time.monotonic() < _refusing_until
 
 
@@ -71,7 +71,7 @@ class Backpressure:
         return True
 
     def _check_lag(self, due: float) -> None:
-        """Adapt the standing limit to the event loop's lag. Runs again and again during an overload."""
+        """Adapt the standing limit to the event loop's lag. An overload repeats this call."""
         now = self._loop.time()
         if now - due > MAX_LAG_SECONDS:
             self._standing_limit = max(MIN_STANDING_LIMIT, self._standing_limit * 3 // 4)

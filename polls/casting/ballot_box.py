@@ -47,7 +47,7 @@ _MAX_CACHED_SELECTIONS = 1000
 
 
 class RulesMayBeStale(Exception):
-    """The ballot is invalid by cached rules. Check it by the rules in the database before refusing it."""
+    """The ballot is invalid by cached rules; the rules in the database decide whether to refuse it."""
 
 
 def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
@@ -98,7 +98,7 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
     """Build a valid ballot from a request; write nothing.
 
     `fresh` says that `rules` have just been read from the database. Cached rules may be from before a reset.
-    If they make a selection or a round invalid, this raises RulesMayBeStale.
+    If cached rules make a selection or a round invalid, RulesMayBeStale is raised.
     """
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
@@ -144,7 +144,7 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
 
 
 def prepare_with_fresh_rules(request: CastRequest, rules: PollRules) -> NewBallot:
-    """Build a valid ballot. Before refusing one, check it by the rules in the database."""
+    """Build a valid ballot. Before refusing a ballot, check it by the rules in the database."""
     try:
         return prepare(request, rules)
     except RulesMayBeStale:

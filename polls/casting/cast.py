@@ -74,7 +74,7 @@ def cast_and_wait(request: CastRequest) -> CastResponse:
 
 
 class LoopCasts:
-    """The casts of the running event loop."""
+    """Casts the ballots that arrive on one event loop."""
 
     def __init__(self, loader: RulesLoader) -> None:
         self.loop = asyncio.get_running_loop()

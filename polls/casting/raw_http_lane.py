@@ -47,7 +47,8 @@ class RawHttpLane:
     def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
         """Cast the ballot in `data` and reply, now or later; return False if the request must be parsed.
 
-        Call it on the event loop, and only between two requests. scheme: the connection's, not the proxy's.
+        Call it on the event loop, and only between two requests. scheme: that of the connection itself,
+        whatever a proxy reports.
         """
         head = _HEAD.match(data)
         if head is None:

@@ -1,8 +1,8 @@
 """Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
-A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated with AES-SIV (RFC 5297). So
-nobody can forge a receipt, a ballot always has the same receipt, and all receipts have the same length. A
-receipt contains its ballot's primary key.
+A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated with AES-SIV (RFC 5297). Nobody
+can forge a receipt, a ballot always has the same receipt, and all receipts have the same length. A receipt
+contains its ballot's primary key.
 
 Polls made by earlier versions keep receipts with a SIV built from keyed BLAKE2b (_tag and _mask).
 """
@@ -76,7 +76,7 @@ def make_receipt(
 
 
 def open_receipt(receipt: str) -> ReceiptContents:
-    """Decrypt a receipt; raise ReceiptNotFound if it isn't one of ours."""
+    """Decrypt a receipt; raise ReceiptNotFound if we didn't issue it."""
     if len(receipt) != _LENGTH or not receipt.isascii():
         raise ReceiptNotFound()
     try:
@@ -125,5 +125,5 @@ def _status(contents: ReceiptContents) -> str:
         poll_id=contents.poll_id, number=contents.round, purged_at__isnull=False
     ).exists():
         raise ReceiptNotFound(_PURGED, reason="purged")
-    # The receipt is ours, but its ballot is neither counted nor in the log. So the log has lost the ballot.
+    # The receipt is ours, but its ballot is neither counted nor in the log: the log has lost the ballot.
     raise ReceiptNotFound()

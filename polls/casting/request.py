@@ -90,8 +90,9 @@ def parse_ballot(text: bytes, method: Method) -> BallotBody:
     """Parse a body; raise Malformed if it isn't a ballot of this method or has a duplicate member."""
     try:
         body: BallotBody = (_decoders.get(method) or _make_decoder(method))(text)
-        # msgspec silently takes the last of duplicate members. Each member has one colon, so a body with more
-        # colons than parsed members is parsed again: it has a duplicate, a null, or a colon in a string.
+        # msgspec silently takes the last of duplicate members. Each member has one colon. A body with more
+        # colons than parsed members has a duplicate member, a null, or a colon in a string, so it is parsed
+        # again.
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:
@@ -100,7 +101,7 @@ def parse_ballot(text: bytes, method: Method) -> BallotBody:
 
 
 def parse_any_ballot(text: bytes) -> BallotBody | None:
-    """Parse a body as a ballot of any method; return None if it isn't one."""
+    """Parse a body as a ballot of any method; return None if it isn't a ballot."""
     for method in METHODS.values():
         with suppress(Malformed):
             return parse_ballot(text, method)

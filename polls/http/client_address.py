@@ -1,7 +1,7 @@
 """The client's address, as far as trusted proxies vouch for it, and our own public address.
 
-Anybody can send X-Forwarded-For. So it is read from its end, and only as long as the addresses belong to
-proxies in settings.TRUSTED_PROXIES.
+Anybody can send X-Forwarded-For. This header is therefore read from its end, and only while its addresses are
+those of proxies in settings.TRUSTED_PROXIES.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def client_address(peer: str | None, forwarded: str | None = None) -> str:
             break
         told = canonical_address(hop)
         if not told:
-            break  # not an address: return that of the proxy that sent it
+            break  # not an address: return the address of the proxy that sent it
         address = told
     return address
 
@@ -118,7 +118,7 @@ def _packed(address: str) -> bytes:
 
 @functools.lru_cache(1000)
 def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
-    """Return (mask, first address) of each network, by the length of its addresses in bytes."""
+    """Return the networks as pairs (mask, first address), grouped by address length: 4 or 16 bytes."""
     found: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
     for text in networks:
         network = ip_network(text.strip(), strict=False)

@@ -95,7 +95,8 @@ def is_secure(scope: Scope) -> bool:
     """Whether the client used https, according to a proxy or else to the connection itself.
 
     If PROXY_SSL_HEADER is set, the proxy's header of this name counts. Otherwise a trusted proxy's
-    X-Forwarded-Proto counts. The servers set the scope's scheme from it, except Daphne for WebSockets.
+    X-Forwarded-Proto counts. The servers set the scope's scheme from that header, except Daphne for
+    WebSockets.
     """
     header = proxy_scheme_header()
     if header is not None:

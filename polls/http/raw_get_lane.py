@@ -1,8 +1,8 @@
 """The raw GET lane: answers a GET from the bytes of its request, on a server that passes them on (uvicorn).
 
-It asks lanes that know the response to some paths without waiting for anything. If the bytes aren't exactly
-one ordinary request, or if no lane responds at once, the server parses them, and the request takes the usual
-path.
+The raw GET lane asks other lanes, which know the response to some paths without waiting for anything. If the
+bytes aren't exactly one ordinary request, or if no lane responds at once, the server parses them, and the
+request takes the usual path.
 """
 
 import re
@@ -58,7 +58,8 @@ class RawGetLane:
     ) -> bool:
         """Answer the request in `data` at once; return False if it must be parsed.
 
-        Call it on the event loop, and only between two requests. scheme: the connection's, not the proxy's.
+        Call it on the event loop, and only between two requests. scheme: that of the connection itself,
+        whatever a proxy reports.
         """
         request = _REQUEST.fullmatch(data)
         if request is None:

@@ -2,7 +2,7 @@
 
 Open loop: voters arrive at a constant rate, however slow the answers are, as in a real audience. Each voter
 opens the page, hesitates, casts one ballot, and retries it with the same ballot_id until it is settled. If
-wanted, each also holds a socket open until the end, as the page does.
+wanted, each voter also holds a socket open until the end, as the page does.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class Report:
 
 
 class Preferences:
-    """The audience's preferences. They are uneven and change over time, so that the lead may change."""
+    """The audience's preferences: uneven, and changing over time, so that the lead may change."""
 
     def __init__(self, tally: dict[str, Any], rng: random.Random) -> None:
         self._random = rng
@@ -127,7 +127,7 @@ class Audience:
         self.report = Report()
 
     def stop(self) -> None:
-        """Stop arrivals, let hesitating voters leave, and give requests under way DRAIN_SECONDS."""
+        """Send no new ballots, and end the requests under way after DRAIN_SECONDS at the latest."""
         if not self._stop.is_set():
             self._deadline = time.monotonic() + DRAIN_SECONDS
         self._stop.set()
@@ -264,7 +264,7 @@ class Audience:
             await asyncio.sleep(pause)
 
     async def _wait_for_count(self) -> None:
-        """Wait until the tally includes all acknowledged ballots, at most COUNT_SECONDS."""
+        """Wait at most COUNT_SECONDS for the tally to include all acknowledged ballots."""
         deadline = time.monotonic() + COUNT_SECONDS
         report = self.report
         while True:

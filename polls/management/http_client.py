@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for the simulated audience, and WebSockets that only listen.
 
 General HTTP clients take about a millisecond of CPU time for a request, and with them the audience would be
-slower than the server. This one keeps connections open, sends one request at a time on each, and leaves
+slower than the server. This client keeps connections open, sends one request at a time on each, and leaves
 parsing to httptools.
 """
 

@@ -2,7 +2,7 @@
 
 Start with `contract.py`, which says what a method is, then `single.py`. Each method is one module here, named
 like the method. Only that module knows what its ballots mean. Its functions are pure. It may import
-`polls.errors` and `polls.text`. docs/adding.md shows how to add one, with its part of the pages.
+`polls.errors` and `polls.text`. docs/adding.md shows how to add a method and its part of the pages.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,8 @@
 """The interface of a voting method. Other packages use methods only through it.
 
 A ballot's selection is stored as text: its marks in canonical order, separated by commas, at most 400
-characters. The tally has a counter for each key, and `cells` says what a ballot adds to which counters. So a
-tally is a sum over ballots: a recount can add it up again, and a replaced ballot can be subtracted.
+characters. The tally has a counter for each key, and `cells` says what a ballot adds to which counters. A
+tally is therefore a sum over ballots: a recount can add it up again, and a replaced ballot can be subtracted.
 """
 
 import random
@@ -107,7 +107,7 @@ class Method(ABC):
         return self.check(rules, self.decode(selection)) == selection
 
     def has_one_mark(self, rules: MethodRules) -> bool:
-        """Return whether each ballot adds to one key: a list of ballots then shows no more than the tally."""
+        """Return whether each ballot adds to one key. A list of such ballots shows no more than the tally."""
         return False
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Method(ABC):
 
     @abstractmethod
     def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
-        """Return the totals and what follows from them, for the tally's document and the stored result."""
+        """Return totals and figures computed from them, for the tally's document and the stored result."""
 
     def winners(self, rules: MethodRules, counts: Mapping[str, int]) -> list[int]:
         """Return the winning choices, all of them in a tie; none if the method names no winner."""

@@ -1,7 +1,7 @@
 """Multiple choice (approval voting): each mark is one vote for its choice.
 
-A ballot with three marks is one ballot and three votes. Shares are parts of the ballots, that is of the
-voters. So they may add up to more than 1.
+A ballot with three marks is one ballot and three votes. A choice's share is the part of the ballots that mark
+it, so shares may add up to more than 1.
 """
 
 from django.utils.translation import gettext as _

@@ -98,7 +98,7 @@ class Plurality(Method):
         }
 
     def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
-        """Add each choice's share of the ballots, that is, of the voters."""
+        """Return each choice's votes, and its share: the part of the ballots that mark it."""
         votes = self.votes(rules, counts)
         return {
             "selections": sum(votes.values()),

@@ -1,7 +1,7 @@
 """The tables of the app, a module per subject. Table and column names are public and stay.
 
 Start with `poll.py` (Poll, Choice, Round), then `ballots.py` (the ledger and the dead letters).
-It may import `polls.methods`, `polls.keys` and `polls.text`.
+This package may import `polls.methods`, `polls.keys` and `polls.text`.
 """
 
 from polls.models.audit_log import Record

@@ -1,4 +1,4 @@
-"""Our model fields. They are plain columns to the database and to migrations."""
+"""Our model fields. To the database and to migrations, these fields are plain columns."""
 
 from collections.abc import Sequence
 from datetime import datetime

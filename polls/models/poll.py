@@ -155,7 +155,8 @@ class Poll(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False, db_index=True)
     round = models.PositiveSmallIntegerField(default=1, editable=False)
-    # Viewers order updates by these. Resets and recounts increment epoch, other visible changes revision.
+    # Viewers order updates by epoch and revision. Resets and recounts increment epoch. Other visible changes
+    # increment revision.
     epoch = models.PositiveIntegerField(default=1, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     # False from the commit of a step until the vote log's gates are set. The sweep sets missing gates.

@@ -10,7 +10,7 @@ from polls.text.csv_rows import CONTENT_TYPE
 
 
 def csv_download(request: HttpRequest, pieces: Iterator[str], name: str) -> StreamingHttpResponse:
-    """Stream `pieces` as a file. They must not use the database: nothing closes the connection afterwards."""
+    """Stream `pieces` as a file. `pieces` must not use the database: nothing would close the connection."""
     # On an event loop Django would first read a synchronous iterator to its end.
     content = _in_threads(pieces) if isinstance(request, ASGIRequest) else pieces
     return StreamingHttpResponse(

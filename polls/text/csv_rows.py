@@ -1,8 +1,8 @@
 """CSV rows that are safe against formula injection; every export uses them.
 
 Anybody may write titles and names. Excel, LibreOffice and Google Sheets run a cell that begins like a formula
-(CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). So such a cell gets a leading apostrophe. A
-program that reads the file has to remove it.
+(CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). Such a cell therefore gets a leading
+apostrophe. A program that reads the file has to remove the apostrophe.
 """
 
 import csv

@@ -1,7 +1,7 @@
 """Format shares as percentages that don't mislead. static/js/text/percentages.js has the same rules.
 
-Shares are rounded half up. All shares of a poll get the same number of decimals. It is large enough to
-distinguish the first from the second, and to show each share on the right side of every majority in
+Shares are rounded half up. All shares of a poll get the same number of decimals. This number is large enough
+to distinguish the first choice from the second, and to show each share on the right side of every majority in
 MAJORITIES. A share above 0 is never shown as 0 %, and one below 100 % never as 100 %.
 """
 

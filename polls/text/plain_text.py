@@ -47,7 +47,8 @@ FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 def cleaned(text: str, *, lines: bool = False) -> str:
     """Return the text as it is stored: NFC, with single spaces and stripped.
 
-    lines: whether line breaks are allowed. Raises ValueError with a sentence for people if a character isn't.
+    lines: whether line breaks are allowed. Raises ValueError with a sentence for people if a character isn't
+    allowed.
     """
     text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
     if lines:

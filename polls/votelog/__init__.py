@@ -86,7 +86,7 @@ def store_clock() -> int:
         return int(clock.now() * 1000)
 
 
-# Analytics keeps the counted positions, and registers here how to read them.
+# The function that reads how far each partition is counted; analytics registers it.
 _checkpoint_source: Callable[..., dict[int, Head]] | None = None  # called with `make`
 _expected: dict[int, Head] = {}
 _refreshed_at = 0.0
@@ -141,7 +141,7 @@ def _refresh_in_background() -> None:
 
 
 def _refresh_heads(*, make: bool = True, fallback: bool = True) -> None:
-    """Read the heads. If that fails and `fallback` is true, keep the previous ones."""
+    """Read the heads. If reading fails and `fallback` is true, keep the previous heads."""
     global _expected, _refreshed_at
     if _checkpoint_source is None:
         raise LogInconsistent("No source of the vote log's checkpoints is registered.")

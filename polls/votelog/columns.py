@@ -106,7 +106,7 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Bloc
 
 
 def _unreadable_block(last: int, fields: dict[bytes, bytes], after: int) -> Block:
-    # The previous entry ended at `after`. If it was trimmed, use this entry's own count.
+    # The previous entry ended at `after`. If the previous entry was trimmed, use this entry's own count.
     count = _number(fields.get(b"n")) if last - after > _MAX_UNREADABLE_BALLOTS else last - after
     count = min(max(count, 1), _MAX_UNREADABLE_BALLOTS)
     poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)

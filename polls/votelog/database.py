@@ -1,8 +1,8 @@
 """The vote log in the project's own database: one partition, one writer at a time.
 
-The writer holds an advisory lock (PostgreSQL) or an IMMEDIATE transaction (SQLite). So appends and changes of
-gates exclude each other. The clock is read under the lock, so no ballot is accepted after its gate has
-closed. Positions are in commit order, which a sequence wouldn't guarantee.
+The writer holds an advisory lock (PostgreSQL) or an IMMEDIATE transaction (SQLite). Appends and changes of
+gates therefore exclude each other. The clock is read under the lock, so no ballot is accepted after its gate
+has closed. Positions are in commit order; a sequence wouldn't guarantee this order.
 """
 
 from collections import defaultdict

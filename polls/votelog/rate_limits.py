@@ -1,9 +1,9 @@
 """Rate limits by voter, address and network.
 
 The log counts casts in the round trip that appends them, and its answer says which limits are exceeded. From
-then on this process refuses such casts before an append. So a limit costs no extra round trip, and at most
-one batch per process exceeds it. Windows slide: the count of the previous fixed window still counts, weighted
-by the part of that window that is inside the sliding window.
+then on this process refuses such casts before an append. A limit therefore costs no extra round trip, and at
+most one batch per process exceeds it. Windows slide: the count of the previous fixed window still counts,
+weighted by the part of that window that is inside the sliding window.
 
 Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
@@ -123,7 +123,7 @@ def check(keys: tuple[bytes, ...], *, quarantine: bool = False) -> str:
     return rule
 
 
-#: As in analytics.models.Quarantine.Rule.
+#: The name of the rule, as in analytics.models.Quarantine.Rule.
 OVER_LIMIT = "over_limit"
 _MESSAGES = {
     VOTER: _("This voter sends ballots faster than a person can; try again in a moment."),
@@ -170,7 +170,7 @@ def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[
 
 
 class SlidingWindows:
-    """Counts in this process, for a log that doesn't count. `count` in landslide.lua does the same."""
+    """Counts casts in this process, for the database's log. `count` in landslide.lua does the same."""
 
     def __init__(self) -> None:
         self._lock = Lock()

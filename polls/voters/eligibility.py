@@ -84,7 +84,7 @@ def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
 def _check_invite(credentials: Credentials, rules: PollRules) -> Eligibility:
     """Identify by the invite in the request, or else by a pass that was issued for an invite before.
 
-    A pass alone isn't renewed. So an hour after an invite is revoked, it has no valid pass.
+    A pass alone isn't renewed. An hour after an invite is revoked, its passes have expired.
     """
     passed = credentials.pass_key(rules)
     invite = read_token(credentials.invite, rules.id, rules.secret)

@@ -1,8 +1,8 @@
 """Revoke the passes of accounts that are deleted or deactivated.
 
 A pass is valid for up to an hour and is checked without the database. When an account ends, its passes have
-to end too. So the account is stored for as long as a pass may be valid, and every process reads the list with
-a poll's rules (poll_rules.py).
+to end too. The account is therefore stored for as long as a pass may be valid, and every process reads the
+list with a poll's rules (poll_rules.py).
 """
 
 from datetime import timedelta

@@ -1,12 +1,12 @@
 """Voter identity: from a signed cookie, a pass, or an API client's voter id to a voter_key.
 
 A browser is identified by its cookie `voter`. In polls for accounts or invites, the voter endpoint checks the
-session or the invite. It issues a cookie `pass` for that poll, so that a cast needs neither session nor
-invite.
+session or the invite. The endpoint issues a cookie `pass` for that poll, so that a cast needs neither session
+nor invite.
 
-A voter_key is a keyed hash of the identity under the poll's voter secret (`keys.voter_secret`). So a browser
-has a different voter_key in every poll. Once the poll's secret is destroyed, nobody can compute its
-voter_keys. The database without SECRET_KEY isn't enough either.
+A voter_key is a keyed hash of the identity under the poll's voter secret (`keys.voter_secret`). A browser has
+a different voter_key in every poll. Once the poll's secret is destroyed, nobody can compute its voter_keys.
+The database without SECRET_KEY isn't enough either.
 """
 
 import hashlib

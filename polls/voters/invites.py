@@ -1,7 +1,7 @@
 """Invites: single-use links for one voter each, made in batches and not stored.
 
 A token contains batch and serial number, with a MAC under a key derived from the poll's secret and
-SECRET_KEY. So only the batch is stored. The voter_key is derived from batch and serial number, and the vote
+SECRET_KEY. Only the batch is stored. The voter_key is derived from batch and serial number, and the vote
 log's claim on it makes an invite single-use. The token is in the link's fragment. Browsers don't send that,
 so it appears in no access log and no Referer.
 """
@@ -63,8 +63,8 @@ def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | 
 def find_batch(poll_id: int, invite: Invite) -> Any:
     """Return the poll's batch that contains the invite, ended or not, or None. Cached for a second.
 
-    So other processes accept an invite for up to a second after it was revoked. The pass that they issue is
-    valid for an hour.
+    Other processes therefore accept an invite for up to a second after it was revoked. The pass that they
+    issue is valid for an hour.
     """
     key = poll_id, invite.batch_id
     read_at, batch = _recent.get(key, (-math.inf, None))

@@ -24,7 +24,7 @@ def canonical_networks(texts: Iterable[str]) -> list[str]:
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """Parse a network. Raise ValueError, with a sentence for people, if it is invalid or too large."""
+    """Parse a network. Raise ValueError, with a sentence for people, for an invalid or too large one."""
     shown = text.strip()
     try:
         network = ip_network(shown, strict=False) if "%" not in shown else None

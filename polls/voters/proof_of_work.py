@@ -1,8 +1,8 @@
 """Proof of work before a cast, in ALTCHA's protocol: about a second of the voter's computing time.
 
 A challenge is the hash of a salt and a secret number up to settings.PROOF_WORK. The solver tries all numbers.
-Nothing is stored. The signature covers poll, round, voter and the voter's current ballot. So a proof works
-for one voter and one ballot. The salt contains the time when the challenge expires. See
+Nothing is stored. The signature covers poll, round, voter and the voter's current ballot. A proof therefore
+works for one voter and one ballot. The salt contains the time when the challenge expires. See
 docs/decisions/proof-of-work.md.
 """
 
@@ -28,7 +28,7 @@ ALGORITHM = "SHA-256"
 MAX_LENGTH = 1000
 _SALT_BYTES = 12
 _BOUND = struct.Struct(">IH16s17s32s")  # poll_id, round, voter_key, current ballot, challenge
-#: Matches exactly the salts that we make. The final "&" separates the expiry from the number.
+#: The exact form of the salts that we make. The final "&" separates the expiry from the number.
 _SALT = re.compile(r"[0-9a-f]{24}\?expires=([0-9]{10,12})&", re.ASCII)
 
 

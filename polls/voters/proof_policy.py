@@ -8,7 +8,8 @@ from polls import clock, lifecycle
 from polls.audit_log import record
 from polls.models import Poll, ProofOfWork, State
 
-#: How long proofs are required after an attack is suspected. While it goes on, this is extended every minute.
+#: How long proofs are required after an attack is suspected. While the attack goes on, the time is extended
+#: every minute.
 SUSPICION_LASTS = timedelta(minutes=10)
 _EXTEND_AFTER = timedelta(minutes=1)
 #: The actor in the audit log.

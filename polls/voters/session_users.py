@@ -16,8 +16,9 @@ _BACKEND = f"{ModelBackend.__module__}.{ModelBackend.__qualname__}"
 def users_of_sessions(keys: Collection[str]) -> dict[str, Any]:
     """Return the active user of each of these sessions, as django.contrib.auth.get_user finds it.
 
-    A session is left out if it is unknown, has no user, or comes from a different authentication backend. It
-    is also left out if get_user would end or renew it, because the password or SECRET_KEY has changed.
+    A session is left out if it is unknown, has no user, or comes from a different authentication backend. A
+    session is also left out if get_user would end or renew it, because the password or SECRET_KEY has
+    changed.
     """
     if not keys or _BACKEND not in settings.AUTHENTICATION_BACKENDS:
         return {}

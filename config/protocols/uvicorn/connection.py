@@ -20,19 +20,20 @@ BAD_HANDSHAKE = (
 )
 #: The raw lane stops at this many bytes of pipelined requests, or of responses that the client hasn't read.
 HIGH_WATER_LIMIT = 64 * 1024
-#: The paths of event streams end like this. Only their scopes get the handover extension.
+#: The paths of event streams end like this. Only the scopes of event streams get the handover extension.
 STREAM = b"/stream/"
 
 
 class LandslideHttp(ReadTimeoutHttp):
     """An HTTP connection that offers each read to `raw_lane` before parsing it."""
 
-    #: Takes a request's bytes and calls `reply`, now or later; returns False if the request must be parsed.
+    #: The raw lane takes a request's bytes and calls `reply`, now or later. It returns False if the request
+    #: must be parsed.
     raw_lane: (
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None
     answering = False  # whether the raw lane is answering a request
-    pipelined = b""  # bytes received while it is answering
+    pipelined = b""  # bytes received while the raw lane is answering
     shutting_down = False  # whether to close after the reply
     answered_at = 0.0
     header_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
@@ -63,7 +64,7 @@ class LandslideHttp(ReadTimeoutHttp):
         if self.shutting_down:
             self.transport.close()
             return
-        # One timer per connection instead of one per request. When it fires, it checks `answered_at`.
+        # One timer per connection instead of one per request. When the timer fires, it checks `answered_at`.
         self.answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._start_keepalive_timer(self.timeout_keep_alive)

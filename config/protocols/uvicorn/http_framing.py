@@ -53,7 +53,7 @@ class StrictFramingHttp(HttpToolsProtocol):
             self.parser.feed_data(head)
 
     def open_websocket(self, early_data: bytes) -> None:
-        """Answer a handshake. `early_data` is the bytes that arrived after it in the same read."""
+        """Answer a handshake. `early_data` is the bytes that came after the request in the same read."""
         raise NotImplementedError
 
     def on_headers_complete(self) -> None:

@@ -1,8 +1,8 @@
 """The private names of uvicorn that our protocol classes use.
 
-uvicorn has no public API for read timeouts, for raw requests or for taking over a connection. So our classes
-subclass its HTTP protocol, and any release may change its private names. If one is missing, Daphne serves
-(config/serving/web.py).
+uvicorn has no public API for read timeouts, for raw requests or for taking over a connection. Our classes
+therefore subclass uvicorn's HTTP protocol and use its private names, which any release may change. If a name
+is missing, Daphne serves instead (config/serving/web.py).
 """
 
 import dis

@@ -1,6 +1,6 @@
 """The read timeouts and the header limit of limits.py on uvicorn, which has neither.
 
-Nearly all requests arrive in one read, and these start no timer.
+Nearly all requests arrive in one read, and such requests start no timer.
 """
 
 import asyncio

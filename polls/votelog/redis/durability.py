@@ -41,7 +41,7 @@ def _verify_config(
     try:
         value = client.config_get(name).get(name)
     except redis.ResponseError:
-        return  # managed services forbid CONFIG, so this can't be checked
+        return  # managed services forbid CONFIG, so durability can't be checked
     if value not in allowed:
         raise LogUnsuitable(
             f"{problem}: {name} is {value}.",

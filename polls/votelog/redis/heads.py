@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "2"  # the version of the keys' format; the same in landslide.lua
 _HEAD = ("generation", "position", "trimmed", "format", "at")
-#: If the store's clock went back by more than this, the log is refused. The same in landslide.lua.
+#: If the store's clock went back by more than this, the log is refused. landslide.lua has the same limit.
 CLOCK_TOLERANCE_MS = 5000
 _BEHIND = "behind what it has acknowledged"  # in place of the generation, so that no caller accepts the head
 

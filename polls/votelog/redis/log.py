@@ -3,7 +3,7 @@
 An append is one pipeline with one Function call per partition, and each call's answer is about its own
 ballots. A call whose reply was lost is repeated, so it may run twice. The claim on (voter, ballot_id),
 written in the same call, makes the second run answer like the first. If the second run is refused, the first
-may still have written. Then the outcome of those ballots is unknown.
+run may still have written the ballots, so their outcome is unknown.
 """
 
 import logging
