@@ -15,7 +15,8 @@ PARTITIONS = 8
 AT_ONCE = 100  # ballots cast together in a round; several of them share an append
 ROUNDS = 60  # the most rounds
 MORE = 4  # further rounds after the first in which some ballots were accepted and others refused
-ROOM = 20_000  # bytes of memory added in each round
+#: Bytes of free memory in the first round, and the smallest step to the next round's.
+FIRST_ROOM, SMALLEST_STEP = 20_000, 500
 
 
 def backlog(scene: Scene) -> None:
@@ -46,13 +47,24 @@ def another_log(scene: Scene) -> None:
 
 
 def memory(scene: Scene) -> None:
-    """Leave Redis memory for the first calls of an append, but not for the last."""
+    """Leave Redis memory for the first calls of an append, but not for the last.
+
+    Search for that amount: leave more after a round that was refused, less after one that was accepted, in
+    smaller and smaller steps.
+    """
     scene.all_counted()
+    room, step = FIRST_ROOM, FIRST_ROOM
     with scene.harness.redis.client() as redis:
 
-        def leave_room(number: int) -> None:
+        def leave_room(last: Counter[str]) -> None:
+            nonlocal room, step
+            if last["unavailable"] and not last["acknowledged"]:
+                room += step
+            elif last["acknowledged"] and not last["unavailable"]:
+                step = max(step // 2, SMALLEST_STEP)
+                room = max(0, room - step)
             used = redis.info("memory")["used_memory"]  # type: ignore[index]
-            redis.config_set("maxmemory", used + number * ROOM)
+            redis.config_set("maxmemory", used + room)
 
         try:
             _cast_in_rounds(scene, "unavailable", leave_room)
@@ -61,14 +73,16 @@ def memory(scene: Scene) -> None:
     _goes_on(scene)
 
 
-def _cast_in_rounds(scene: Scene, refusal: str, before: Callable[[int], None] = lambda _number: None) -> None:
+def _cast_in_rounds(
+    scene: Scene, refusal: str, before: Callable[[Counter[str]], None] = lambda _last: None
+) -> None:
     """Cast ballots in rounds until one round has both accepted ballots and ballots refused with `refusal`.
 
-    Then cast a few more rounds. Call `before` with the round's number before each round.
+    Then cast a few more rounds. Before each round, call `before` with the answers of the last one.
     """
-    told, mixed = Counter[str](), 0
-    for number in range(1, ROUNDS + 1):
-        before(number)
+    told, now, mixed = Counter[str](), Counter[str](), 0
+    for _round in range(ROUNDS):
+        before(now)
         heard = Counter(scene.journal.answers)
         scene.load.cast("once", AT_ONCE)
         now = scene.journal.answers - heard
