@@ -1,4 +1,4 @@
-"""Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
+"""Makes demo polls in every state. Their ballots are cast and counted like those of other polls.
 
 Seeding again finishes an interrupted run and changes nothing else. It adds no votes to a complete demo poll.
 It doesn't change a poll that somebody has reset, closed or published, or a poll that has a demo poll's code
@@ -46,7 +46,7 @@ class DemoPoll:
 
     code: str
     question: str
-    choices: dict[str, int]  # weights of the random votes, by label
+    choices: dict[str, int]  # the weight of each choice in the random votes, by label
     state: State = State.OPEN
     ballots: int = 0
     fields: dict[str, Any] = field(default_factory=dict)
@@ -157,7 +157,7 @@ def _create(demo: DemoPoll) -> Poll:
 
 
 def _bring_on(poll: Poll, demo: DemoPoll) -> None:
-    """Take the poll step by step to its demo state. An earlier run may have taken some of the steps."""
+    """Take the poll step by step to its demo state. Skip the steps that an earlier run has taken."""
     ends = demo.state in (State.CLOSED, State.PUBLISHED)
     if poll.state == State.DRAFT and demo.state != State.DRAFT:
         poll = lifecycle.open_poll(poll.pk)
@@ -184,7 +184,7 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
 
 
 def _ballots(poll: Poll, demo: DemoPoll) -> Iterator[dict[str, Any]]:
-    """Yield the ballots. They are the same in each run: a run can continue an interrupted one."""
+    """Yield the same ballots in each run, so that a run can continue an interrupted run."""
     rng, method, rules = random.Random(demo.code), get_method(poll.method), poll.method_rules()
     liking = {choice.number: demo.choices.get(choice.label, 1) for choice in poll.choices.all()}
     for _ballot in range(demo.ballots):
@@ -199,7 +199,7 @@ def _cast(code: str, ballot: dict[str, Any]) -> None:
             CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())
         )
     finally:
-        connection.close()  # this thread has its own connection
+        connection.close()  # each thread has its own database connection
     if answer.status != 202:
         raise SeedFailed(json.loads(answer.body)["detail"])
 

@@ -10,7 +10,7 @@ from polls.text.plain_text import isolated
 class Checkpoint(models.Model):
     """How far a partition of the vote log is counted. The transaction that counts a batch also updates it.
 
-    It also names the log and its generation, so that another log or an older copy is noticed.
+    The row also names the log and its generation, so that another log or an older copy is noticed.
     """
 
     partition = models.PositiveSmallIntegerField(primary_key=True)
@@ -18,11 +18,12 @@ class Checkpoint(models.Model):
     generation = models.CharField(max_length=32)
     made = models.BooleanField(default=False)
     position = models.BigIntegerField(default=0)
-    # The position at `trim_noted_at`. A minute later, the log may be trimmed up to there.
+    # The position at `trim_noted_at`. A minute later, the log may be trimmed up to this position.
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = BoundedDateTimeField(null=True)
     # Whether a batch has to check for standing quarantines and halted polls. The flag is here because a batch
-    # reads this row anyway. It is set under the row's lock when such a quarantine is made or a poll halts.
+    # reads this row anyway. The flag is set under the row's lock when a standing quarantine is made or a poll
+    # halts.
     watch = models.BooleanField(default=True)
 
 
@@ -30,7 +31,8 @@ class Tally(models.Model):
     """A counter of a tally, in one partition. Only the partition's worker writes it, so no worker waits.
 
     key: a name that the poll's method gives (for a choice, its number), or "ballots".
-    changes: how often the counter was written. Their sum over all counters of a tally is its version.
+    changes: how often the counter was written. The sum of `changes` over all counters of a tally is the
+    tally's version.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "key", "partition")
@@ -43,12 +45,12 @@ class Tally(models.Model):
 
 
 class TallyPoint(models.Model):
-    """The tally's history for charts: the change of a counter by the ballots accepted in one second."""
+    """The change of a counter by the ballots accepted in one second, for charts of a tally's history."""
 
     pk = models.CompositePrimaryKey("poll_id", "round", "second", "key", "partition")
     poll_id = models.BigIntegerField()
     round = models.PositiveSmallIntegerField()
-    second = models.BigIntegerField()  # since the epoch, by the vote log's clock
+    second = models.BigIntegerField()  # Unix time, by the vote log's clock
     key = models.CharField(max_length=100)
     partition = models.PositiveSmallIntegerField()
     count = models.BigIntegerField()
@@ -64,8 +66,8 @@ class Pulse(models.Model):
 class Quarantine(models.Model):
     """A decision to quarantine ballots, that is, to count them in the second tally.
 
-    since, until: milliseconds by the vote log's clock. A decision with `since` is a standing one. It covers
-    all ballots accepted from then on, until `until` or its release.
+    since, until: milliseconds by the vote log's clock. A decision with `since` is a standing decision. It
+    covers all ballots accepted from then on, until `until` or its release.
     moved_at: when the last ballot of a released decision was moved back to the first tally.
     """
 
@@ -106,7 +108,7 @@ class Halt(models.Model):
     """A poll whose ballots are held instead of counted, because most of them failed.
 
     resumed_by: who resumed the counting. The row stays until the last held ballot is counted.
-    let_fail: whether failing ballots then become dead letters, even if most ballots fail.
+    let_fail: whether failing held ballots become dead letters, even if most of the ballots fail.
     """
 
     poll_id = models.BigIntegerField(primary_key=True)
@@ -139,7 +141,7 @@ class HeldBlock(models.Model):
 
 
 class Release(models.Model):
-    """Stepped results of a round: the counts that viewers see, and the next ones (stepped_results.py)."""
+    """A round's stepped results: the counts that viewers see, and the counts of the next step."""
 
     pk = models.CompositePrimaryKey("poll_id", "round")
     poll_id = models.BigIntegerField()

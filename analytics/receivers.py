@@ -31,7 +31,7 @@ def connect() -> None:
 
 
 def refuse_another_secret_key(**_: Any) -> None:
-    """Stop a worker whose SECRET_KEY isn't the servers': its bundles would list wrong receipts."""
+    """Stop a worker whose SECRET_KEY differs from the web processes'. It would list wrong receipts."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers as error:
@@ -48,8 +48,8 @@ def on_poll_changed(poll_id: int, **_: Any) -> None:
         logger.warning("bundle_not_requested", extra={"poll": poll_id}, exc_info=True)
         return
     if due:
-        # Use a thread: an unreachable broker must not delay us. If the task is lost, `upkeep` makes the
-        # bundle.
+        # A thread sends the task, so an unreachable broker delays nobody. If the task is lost, `upkeep` makes
+        # the bundle.
         threading.Thread(target=_request_bundles, name="bundles", daemon=True).start()
 
 

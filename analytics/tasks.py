@@ -1,4 +1,4 @@
-"""Celery tasks. They carry no data: if one is lost or runs twice, no harm is done."""
+"""Celery tasks. Tasks carry no data, so a task that is lost or runs twice does no harm."""
 
 import logging
 import time
@@ -18,7 +18,8 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: Sweeps pile up in the queue while no worker runs. When workers return, they start at most one in this time.
+#: Sweeps pile up in the queue while no worker runs. When workers return, they start at most one sweep in this
+#: time.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 #: The lock on counting a partition expires after this, unless it is extended.
 _COUNTING_SECONDS = 1
@@ -33,7 +34,7 @@ def count(partition: int) -> None:
 
 
 def _count(partition: int) -> None:
-    """Count a partition, unless another worker is counting it: two workers would have smaller batches."""
+    """Count a partition, unless another worker is counting it. Two workers would have smaller batches."""
     lock = f"counting:{partition}"
 
     def pause(seconds: float) -> None:
@@ -46,9 +47,9 @@ def _count(partition: int) -> None:
         finally:
             cache_locks.unlock(lock)
         if counted is None:
-            return  # another worker has the partition, though its lock expired; the next sweep tries again
-        # Tasks that found the partition locked have ended, so we must count the ballots that they were sent
-        # for.
+            return  # another worker counts the partition, though its cache lock expired
+        # Other tasks found the partition locked and ended, so this task must count the ballots that they were
+        # sent for.
         if not batches.is_behind(partition):
             return
 
@@ -97,6 +98,6 @@ def make_bundles() -> None:
 
 @shared_task(ignore_result=True)
 def upkeep() -> None:
-    """Do what isn't urgent: bundles whose task was lost, and purges at the end of retention."""
+    """Make bundles whose task was lost, and purge polls at the end of retention. This work isn't urgent."""
     bundles.make_missing_bundles()
     purge.purge_by_retention()

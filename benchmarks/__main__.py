@@ -21,7 +21,7 @@ from benchmarks.result import Outcome, Results
 
 HERE = Path(__file__).parent
 NO_MEASURE_TAKES = 30 * 60  # seconds
-FULL, QUICK = (3, 5.0), (2, 2.0)  # repeats, seconds of load in each
+FULL, QUICK = (3, 5.0), (2, 2.0)  # number of repeats, seconds of load in each repeat
 
 
 def arguments(known: list[Measure]) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def arguments(known: list[Measure]) -> argparse.Namespace:
 
 
 def main() -> int:
-    # SIGTERM raises SystemExit, so that context managers stop the servers, as they do after Ctrl-C.
+    # SIGTERM raises SystemExit, so that context managers stop the servers, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     known = list(measures())
     options = arguments(known)
@@ -67,7 +67,7 @@ def main() -> int:
             results.keep(outcome)
             write(
                 results, [each.NAME for each in known], options.out
-            )  # after each measure, since the next may be interrupted
+            )  # written after each measure, since the next measure may be interrupted
     console.print(f"Written: {options.out / 'RESULTS.md'}")
     return 1 if failed else 0
 

@@ -1,7 +1,7 @@
 """A helper process with Landslide's code that carries out commands of `benchmarks.orders`.
 
-It opens polls, appends ballots to the vote log as a web process would, and counts them. So accepting them
-costs the measured web process nothing.
+It opens polls, appends ballots to the vote log as a web process would, and counts them. The measured web
+process doesn't spend time on accepting these ballots.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from polls.votelog.entries import partition_of  # noqa: E402
 from polls.voters import invites  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
-_APPEND = 256  # the most ballots per append
+_APPEND = 256  # the maximum number of ballots per append
 
 
 class Inside:
@@ -60,7 +60,7 @@ class Inside:
         return {"code": poll.code}
 
     def do_invite(self, count: int) -> dict[str, Any]:
-        """Open a poll by invitation; return its code and invites."""
+        """Open a poll by invitation. Return its code and invites."""
         poll = self.polls[self.do_open_poll(identity=Identity.INVITE)["code"]]
         batch = invites.make_batch(poll.pk, count, by="bench")
         secret = bytes(poll.secret)
@@ -69,7 +69,7 @@ class Inside:
         return {"code": poll.code, "tokens": tokens}
 
     def do_sign_in(self, count: int) -> dict[str, Any]:
-        """Open a poll for people with an account; return its code, and session keys of `count` accounts."""
+        """Open a poll for people with an account. Return its code, and session keys of `count` accounts."""
         code = self.do_open_poll(identity=Identity.LOGIN)["code"]
         return {"code": code, "sessions": [_session() for _ in range(count)]}
 
@@ -98,7 +98,7 @@ class Inside:
         return {}
 
     def do_count(self) -> dict[str, Any]:
-        """Count the whole log; return entries, seconds, and this process's CPU seconds."""
+        """Count the whole log. Return entries, seconds, and this process's CPU seconds."""
         wall, cpu = time.monotonic(), time.process_time()
         counted = sum(batches.count_partition(partition) or 0 for partition in range(get_log().partitions))
         return {
@@ -128,7 +128,7 @@ def _parts(count: int, most: int) -> Iterator[int]:
 
 
 def _session() -> str:
-    """Sign a new account in, as Django's login does; return the session's key."""
+    """Sign a new account in, as Django's login does. Return the key of the session."""
     user = get_user_model()(username=uuid.uuid4().hex)
     user.set_unusable_password()
     user.save()

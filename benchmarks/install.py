@@ -1,4 +1,4 @@
-"""Install what the benchmarks need in addition to the tests: the peers."""
+"""Install the peers, which the benchmarks need in addition to the packages of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def program(name: str) -> Path | None:
 
 
 def nchan() -> Path | None:
-    """Return the path of the nginx module, where Debian installs it."""
+    """Return the path where Debian installs the nginx module."""
     places = [*Path("/usr/lib/nginx/modules").glob("ngx_nchan_module.so")]
     return places[0] if places else None
 

@@ -33,13 +33,14 @@ from tests.system import Landslide
 
 POLL = "DEMO"
 GOALS = {"full": 150, "embedded": 300}  # ms, median
-WARM_UP = 3  # left out: the first ballots find empty caches and no open connections
+WARM_UP = 3  # these first ballots find empty caches and no open connections, and are left out
 SEEN_WITHIN_MS = 10_000
-#: Seconds from a ballot until we look at the presenter's page. Polling the page earlier would keep it busy
-#: while it should draw. Random, so that samples aren't synchronous with a timer of the system.
+#: Seconds from a ballot until this process looks at the presenter's page. Polling the page earlier would keep
+#: it busy while it should draw. The pause is random, so that samples aren't synchronous with a timer of the
+#: system.
 PAUSE = (0.4, 0.9)
 
-#: In the voter's page: a new voter, who has already opened the page, casts a ballot.
+#: A script for the voter's page: a new voter, who has already opened the page, casts a ballot.
 CAST = """async ([poll, number]) => {
   const api = `/api/v1/polls/${poll}/`;
   const voter = await (await fetch(`${api}voter/`)).json();
@@ -51,7 +52,7 @@ CAST = """async ([poll, number]) => {
   return { status: answer.status, started, answered: Date.now() };
 }"""
 
-#: In the presenter's page: record when each number of ballots first appeared.
+#: A script for the presenter's page: it records when each number of ballots first appeared.
 WATCH = """() => {
   const node = document.querySelector("#ballots b");
   window.seen = {};
@@ -62,7 +63,7 @@ WATCH = """() => {
 
 @dataclass
 class Times:
-    """Milliseconds from the start of each ballot's request."""
+    """The times of each ballot's events, in milliseconds from the start of its request."""
 
     answered: list[float] = field(default_factory=list)
     framed: list[float] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Times:
 
 
 class Listener:
-    """A viewer without a browser, which records when the first frame with each number of ballots arrived."""
+    """A viewer without a browser. It records when the first frame with each number of ballots arrived."""
 
     def __init__(self, system: Landslide) -> None:
         self.seen: dict[int, float] = {}
@@ -99,7 +100,7 @@ def start(mode: str, server: str, home: Path, until: ExitStack) -> Landslide:
     if mode == "embedded":
         system = Landslide(mode="embedded", **shared)
     else:
-        # Durable, unlike in tests: the ballot waits for the disk as in production.
+        # The stores are durable, unlike in tests, so the ballot waits for the disk as in production.
         postgresql = PostgreSQL(durable=True)
         until.enter_context(started(postgresql))
         system = Landslide(mode="full", postgresql=postgresql, **shared)
@@ -116,7 +117,7 @@ def measure(system: Landslide, browser: Browser, ballots: int, console: Console)
     screen.evaluate(WATCH)
     booth.goto(
         f"{system.url}/healthz"
-    )  # any page of the same origin, since only the browser's request is measured
+    )  # any page of the same origin will do, since only the browser's request is measured
     listener = Listener(system)
     try:
         for number in track(range(1, WARM_UP + ballots + 1), f"{system.mode:<8}", console=console):

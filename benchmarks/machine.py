@@ -1,4 +1,4 @@
-"""Describe the machine and the versions: figures of one machine say little about another."""
+"""Describe the machine and the versions, since figures of one machine say little about another machine."""
 
 from __future__ import annotations
 

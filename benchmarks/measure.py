@@ -28,7 +28,8 @@ from tests.system import Landslide
 #: Modules and packages in the table's order. A package's measures are sorted by name, unless it has an ORDER.
 PLACES = ("benchmarks.measures", "benchmarks.counting", "benchmarks.fanout")
 
-#: More than PostgreSQL's defaults, which are for small machines. Landslide and the stock stack both get it.
+#: More memory than PostgreSQL's defaults, which are for small machines. Landslide and the stock stack both
+#: use these settings.
 POSTGRESQL = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 
 
@@ -36,7 +37,7 @@ TRIES = 3  # per sample
 
 
 class Skip(Exception):
-    """This machine can't run the measure; the message says why."""
+    """This machine can't run the measure. The message says why."""
 
 
 class Measure(Protocol):
@@ -52,11 +53,11 @@ class Bench:
 
     quick: bool
     repeats: int
-    seconds: float  # of load, in each repeat
+    seconds: float  # duration of the load in each repeat
     console: Console
     home: Path
     until: ExitStack = field(default_factory=ExitStack)
-    out: Path = Path(__file__).parent  # where a measure may write a picture
+    out: Path = Path(__file__).parent  # a folder where a measure may write a picture
 
     @cached_property
     def postgresql(self) -> PostgreSQL:
@@ -99,7 +100,7 @@ class Bench:
         return samples
 
     def sound(self, take: Callable[[], Any]) -> Any:
-        """Take a sample; retry if the load fell behind its schedule, as on a busy machine."""
+        """Take a sample. Retry if the load fell behind its schedule, as on a busy machine."""
         for _ in range(TRIES - 1):
             try:
                 return take()

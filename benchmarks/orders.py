@@ -1,4 +1,4 @@
-"""Helper processes of the benchmarks: commands and answers are JSON lines on their pipes."""
+"""Helper processes of the benchmarks. Commands and answers are JSON lines on the processes' pipes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Ordered:
 
 
 def obey(who: object) -> None:
-    """Carry out commands in the helper process until the pipe is closed: "join" calls `who.do_join()`."""
+    """Carry out commands in the helper process until the pipe is closed. "join" calls `who.do_join()`."""
     for line in sys.stdin:
         print(json.dumps(carry_out(who, line)), flush=True)
 

@@ -13,19 +13,19 @@ from matplotlib.ticker import FuncFormatter
 
 from benchmarks.result import Outcome, number
 
-INK = "#7d8590"  # legible on white and on near-black
+INK = "#7d8590"  # a gray that is legible on white and on near-black
 REACHED, MISSED, NOT_ASKED = "#2f81f7", "#d29922", "#8b949e"
 
 mpl.use("svg")
-# Reproducible: the same figures give the same file, byte for byte.
+# With a fixed salt, the same figures give the same file, byte for byte.
 mpl.rcParams.update({"svg.hashsalt": "landslide", "font.size": 9, "axes.edgecolor": INK, "text.color": INK})
 
 
 @dataclass(frozen=True)
 class Bar:
     label: str
-    factor: float  # how many times better we are
-    asked: float  # the goal; NaN without one
+    factor: float  # how many times better Landslide is
+    asked: float  # the goal, or NaN without a goal
     reached: bool
 
     @property

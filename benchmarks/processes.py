@@ -17,7 +17,7 @@ KIB = 1024
 
 
 class Program(Server):
-    """A peer: a command in its own session, ready when `ready` says so, or by default when its port answers.
+    """A peer, run by a command in its own session. It is ready when `ready` says so or its port answers.
 
     `{port}` and `{folder}` in the command and in the environment's values stand for its own port and folder.
     """
@@ -68,7 +68,7 @@ def listens(port: int) -> bool:
 
 
 def logged(text: str) -> Callable[[Program], bool]:
-    """Ready when its log contains this text, for programs without a port."""
+    """Return a test for programs without a port: whether the program's log contains this text."""
     return lambda program: program.log.exists() and text in program.log.read_text(errors="replace")
 
 
@@ -89,7 +89,7 @@ def tree(*roots: int) -> list[int]:
 
 
 def cpu_seconds(*roots: int) -> float:
-    """Return user and system time of these trees so far, to 10 ms.
+    """Return user and system time of these process trees so far, to 10 ms.
 
     The time of an ended process is included once its parent has waited for it. If the parent ended first, the
     time is lost.
@@ -107,7 +107,7 @@ def _cpu_of(pid: int) -> float:
 
 
 class Meter:
-    """Measures the CPU seconds of process trees from now on: `Meter(pid, pid).seconds()`."""
+    """Measures the CPU seconds of process trees from its creation: `Meter(pid, pid).seconds()`."""
 
     def __init__(self, *roots: int) -> None:
         self.roots = roots
@@ -118,7 +118,7 @@ class Meter:
 
 
 def pss(*roots: int) -> int:
-    """Return the memory of these trees in bytes (PSS: shared pages are divided among processes)."""
+    """Return the memory of these process trees in bytes (PSS: shared pages are divided among processes)."""
     return sum(map(_pss_of, tree(*roots)))
 
 
@@ -134,7 +134,7 @@ def _pss_of(pid: int) -> int:
 
 
 def server_core() -> set[int]:
-    """Return the core of the measured process; all cores on a machine with one."""
+    """Return the core of the measured process."""
     return {min(os.sched_getaffinity(os.getpid()))}
 
 
@@ -144,7 +144,7 @@ def load_core() -> set[int]:
 
 
 def pin(roots: Iterable[int], cores: set[int]) -> None:
-    """Pin these trees with all their threads to these cores; later children inherit it."""
+    """Pin all threads of these process trees to these cores. Later children inherit the cores."""
     for pid in tree(*roots):
         for thread in _threads(pid):
             with contextlib.suppress(ProcessLookupError):

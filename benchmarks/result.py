@@ -14,14 +14,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on the ratio of our figure to the peer's or, without a peer, on our figure."""
+    """A bound on Landslide's figure or, if `peer` is set, on its ratio to the peer's figure."""
 
     peer: str | None = None
     least: float | None = None
     most: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Return whether the value is within the bound. NaN, which stands for a missing figure, never is."""
+        """Return whether the value is within the bound. NaN, a missing figure, is never within it."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
@@ -42,9 +42,9 @@ class Verdict:
 
 @dataclass
 class Row:
-    """A row of the table: our samples and each peer's, one per repeat, in the order they were taken.
+    """A row of the table: the samples of Landslide and of each peer, one sample per repeat, in order.
 
-    `against_itself`: its "peers" are Landslide under other conditions; the plot leaves them out.
+    `against_itself`: the row's "peers" are Landslide under other conditions. The plot leaves such rows out.
     """
 
     name: str
@@ -91,14 +91,14 @@ class Row:
 
 @dataclass
 class Outcome:
-    """The outcome of one run: the rows or the reason why there are none, and where and how it ran."""
+    """The outcome of a measure's run: rows or the reason why there are none, the machine and the command."""
 
     name: str
     title: str
     command: str
     rows: list[Row] = field(default_factory=list)
-    failure: str = ""  # the reason, if it failed
-    skipped: str = ""  # the reason, if it couldn't run here
+    failure: str = ""  # the reason, if the measure failed
+    skipped: str = ""  # the reason, if this machine can't run the measure
     date: str = ""
     seconds: float = 0
     quick: bool = False
@@ -147,7 +147,7 @@ def divided(ours: float, theirs: float) -> float:
 
 
 def number(value: float) -> str:
-    """Format with three significant digits, which is the precision of such figures."""
+    """Format a figure with three significant digits, which is its precision."""
     if math.isnan(value):
         return "–"
     if value == int(value) or abs(value) >= 100:

@@ -15,7 +15,7 @@ from tests.servers import wait_for
 
 
 class Viewer:
-    """`ballots_in` returns the number of ballots in a message, or None."""
+    """A WebSocket viewer. `ballots_in` returns the number of ballots in a message, or None."""
 
     def __init__(self, url: str, ballots_in: Callable[[Any], int | None]) -> None:
         self.most = 0

@@ -1,8 +1,8 @@
-"""Rechecks whether viewers who see more than the public may still see it.
+"""Rechecks the access of viewers who see more than the public.
 
 Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck.
 When a poll stops showing its tally to voters, they stop seeing it at the next recheck too. While the database
-is down nobody can be checked, but nothing new is shown either: tallies come from the same database.
+is down nobody can be checked, but new tallies, which come from the same database, aren't shown either.
 """
 
 import logging
@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 #: The time between two rechecks of staff. Lost access is noticed after at most this time and one check of the
 #: hub.
 RECHECK_SECONDS = 5.0
-#: Viewers checked in one call to a thread, so that a new viewer's check needn't wait long for a thread.
+#: The number of viewers checked in one call to a thread. A new viewer's check must not wait long for a
+#: thread.
 BATCH_SIZE = 50
 
 
@@ -50,7 +51,7 @@ def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
 async def recheck_access(
     channel: Channel, subscribers: list[Subscriber], in_thread: Callable[..., Awaitable[Any]]
 ) -> None:
-    """Identify each subscriber again. If its kind has changed, send it the tally that this kind may see."""
+    """Identify each subscriber again. A subscriber whose kind has changed is sent that kind's tally."""
     try:
         for start in range(0, len(subscribers), BATCH_SIZE):
             batch = subscribers[start : start + BATCH_SIZE]
@@ -60,7 +61,7 @@ async def recheck_access(
             cookies = [subscriber.cookie for subscriber in batch]
             kinds = await in_thread(identify_viewers, cookies, channel.code, frames.results_visible)
             if channel.frames is None or channel.frames.stamp[:2] != frames.stamp[:2]:
-                channel.access_recheck.poll_stamp = ()  # the poll has changed: the answers are out of date
+                channel.access_recheck.poll_stamp = ()  # the poll has changed, so the answers are out of date
                 return
             for subscriber, kind in zip(batch, kinds, strict=True):
                 if subscriber.kind is not kind:

@@ -1,7 +1,8 @@
-"""Channels and their subscribers: the viewers of a poll in this process, and the messages each was sent last.
+"""Channels and their subscribers: a poll's viewers in this process, and the messages they were sent.
 
-No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which ones
-it was sent last. Newer messages are sent as soon as the viewer can take them, so a slow viewer skips some.
+No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which
+messages it was sent last. Newer messages are sent as soon as the viewer can take them, so a slow viewer skips
+some messages.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from realtime.presence import Presence
 from realtime.protocol import Frames, Message, parse_request, reuse_unchanged, viewers_message
 from realtime.tally_reader import Reading
 
-HEARTBEAT_SECONDS = 15.0  # after a longer silence a viewer may assume that its connection is dead
-STALLED_SECONDS = 10.0  # a connection whose writing is paused for longer is aborted
-BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks: about a millisecond
+HEARTBEAT_SECONDS = 15.0  # after a longer silence, a viewer may take its connection for dead
+STALLED_SECONDS = 10.0  # if writing is paused for longer, the connection is aborted
+BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks; takes about a millisecond
 UNKNOWN_POLL = 4404
-#: The maximum number of messages accepted from one viewer between two checks of the hub (a second). Our pages
-#: send one, after voting.
+#: The maximum number of messages accepted from one viewer between two checks of the hub (a second).
+#: Landslide's pages send one message, after voting.
 MAX_MESSAGES = 20
 
 
 @dataclass(slots=True, eq=False)
 class Subscriber:
-    """One viewer of a channel: its kind, and the messages it was sent last."""
+    """A viewer of a channel: its kind, and the messages that it was sent last."""
 
     channel: Channel
     cookie: bytes = b""
@@ -62,7 +63,7 @@ class Subscriber:
             connection.send(viewers)
 
     def set_kind(self, kind: Viewer, *, resend: bool = False) -> None:
-        """Show this viewer what `kind` may see. With `resend`, send it even if the viewer already has it."""
+        """Set the viewer's kind, and send its tally. `resend`: also if the viewer has that tally."""
         self.kind = kind
         if resend:
             self.tally = None
@@ -98,8 +99,8 @@ class AccessRecheck:
     """The last recheck of a channel's viewers (realtime/access_recheck.py)."""
 
     started_at: float = 0.0
-    poll_stamp: tuple[int, ...] = ()  # the poll's epoch and revision at that time
-    results_visible: str = ""  # the poll's setting at that time; empty if the tally was public
+    poll_stamp: tuple[int, ...] = ()  # the poll's epoch and revision at the last recheck
+    results_visible: str = ""  # the poll's setting at the last recheck; empty if the tally was public
     task: asyncio.Task[None] | None = None
 
 
@@ -112,14 +113,14 @@ class Channel:
         self.request_recheck = request_recheck
         self.subscribers: set[Subscriber] = set()
         self.viewer_count = 0  # subscribers that count as viewers
-        self.paused: dict[Subscriber, float] = {}  # since when their writing is paused
+        self.paused: dict[Subscriber, float] = {}  # the time when writing was paused
         self.reading: Reading | None = None  # the last reading; may be older than `frames`
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
-        self.viewers_sent = (-1, 0.0)  # the last count that was sent, and when
-        self.subscribed = False  # to the poll's Channels group
-        self.last_used_at = time.monotonic()  # when the last viewer left, or the tally endpoint answered
+        self.viewers_sent = (-1, 0.0)  # the last count that was sent, and the time
+        self.subscribed = False  # whether this process is in the poll's Channels group
+        self.last_used_at = time.monotonic()  # time when the last viewer left, or the tally endpoint answered
         self.refreshed_at = 0.0
         self.stale = False
         self.refresh_task: asyncio.Task[None] | None = None
@@ -166,7 +167,7 @@ class Channel:
         self._start_delivery()
 
     def send_viewer_count(self, now: float, *, on_change: bool = True) -> None:
-        """Send the number of viewers when it has changed, and regularly as a heartbeat."""
+        """Send the number of viewers when the number has changed, and regularly as a heartbeat."""
         count = self.presence.total(self.viewer_count, now)
         last_count, last_at = self.viewers_sent
         if (on_change and count != last_count) or now - last_at >= HEARTBEAT_SECONDS:
@@ -194,7 +195,7 @@ class Channel:
         return tasks
 
     def _start_delivery(self) -> None:
-        """Deliver to all subscribers. If a delivery is under way, another one follows it."""
+        """Deliver messages to all subscribers. If a delivery is under way, another delivery follows it."""
         self._pending = True
         if self._delivery_task is None and self.subscribers:
             self._delivery_task = asyncio.ensure_future(self._deliver())

@@ -1,10 +1,10 @@
 """The interface by which the application hands a viewer's connection over to the server.
 
 A server that can take connections over offers the function HAND_OVER in the scope's extensions. Once the
-WebSocket is accepted or the event stream's response has begun, the application calls it with the viewer's
-Subscriber. HAND_OVER returns None if it can't take this connection over. Otherwise it returns a Connection,
-and the application returns while the connection stays open, so that an idle viewer costs no task and no
-queue. This module imports no models, since servers are set up before Django.
+WebSocket is accepted or the event stream's response has begun, the application calls HAND_OVER with the
+viewer's Subscriber. HAND_OVER returns None if it can't take this connection over. Otherwise it returns a
+Connection, and the application returns while the connection stays open, so that an idle viewer costs no task
+and no queue. This module imports no models, since servers are set up before Django.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POLICY_VIOLATION = 1008
 
 
 class Connection(Protocol):
-    """Sends to one viewer."""
+    """Sends messages to one viewer."""
 
     writing_paused: bool
 
@@ -28,7 +28,7 @@ class Connection(Protocol):
         """Send the whole message, now or soon. Never raise. May set `writing_paused`."""
 
     def close(self, code: int) -> None:
-        """Close in an orderly way, with `code` where the protocol has close codes."""
+        """Close the connection in an orderly way, with `code` if the protocol has close codes."""
 
     def abort(self) -> None:
         """Drop the connection at once, with everything that is still to be sent."""
@@ -44,7 +44,7 @@ class ConnectionListener(Protocol):
         """The client's receive buffer is full."""
 
     def on_writing_resumed(self) -> None:
-        """Everything is sent, and the client takes more."""
+        """All messages are sent, and the client takes more."""
 
     def on_closed(self) -> None:
         """The connection has ended or is about to. No event follows."""

@@ -1,6 +1,6 @@
 """Receives the hints of realtime/publish.py, through the Channels groups of the polls watched here.
 
-A hint may be lost, so the hub also compares what it sent with the database once a second.
+A hint may be lost, so once a second the hub also compares its tallies with the database.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from realtime.protocol import group_name
 
 logger = logging.getLogger(__name__)
 
-READY_TIMEOUT_SECONDS = 1.0  # the longest that a viewer waits for a channel layer that is down
+READY_TIMEOUT_SECONDS = 1.0  # how long a viewer waits for a channel layer that is down
 RETRY_SECONDS = 0.5
 
 
 class HintReceiver:
-    """This process's one channel in the channel layer, and the groups it is in."""
+    """The channel of this process in the channel layer. A process has only one channel."""
 
     def __init__(self) -> None:
         self._layer: Any = get_channel_layer()
-        self._name = ""  # our channel's name in the layer; empty while there is no channel
+        self._name = ""  # the channel's name in the layer; empty while there is no channel
         self._ready = asyncio.Event()
 
     @property
@@ -37,7 +37,7 @@ class HintReceiver:
                 await self._ready.wait()
 
     async def subscribe(self, poll_id: int) -> bool:
-        """Join the poll's group. Return False if that failed. Then no hints arrive, and the hub retries."""
+        """Join the poll's group. Return False if this failed, so that the hub tries again."""
         joined = self._layer.group_add(group_name(poll_id), self._name)
         return await _succeeds(joined, "group_add_failed", poll_id)
 
@@ -51,12 +51,12 @@ class HintReceiver:
         await _succeeds(self._layer.group_send(group_name(poll_id), message), "group_send_failed", poll_id)
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
-        """Receive until cancelled. After a failure, start again with a new channel, which is in no group."""
+        """Receive hints until cancelled. After a failure, use a new channel, which is in no group."""
         while not is_cancelled():
             try:
                 if self._name:
                     on_hint(await self._layer.receive(self._name))
-                else:  # no other code makes a channel: messages to a second one would be lost
+                else:  # no other code makes a channel, since messages to a second channel would be lost
                     self._name = await self._layer.new_channel()
                     self._ready.set()
             except asyncio.CancelledError:
@@ -76,7 +76,7 @@ def is_cancelled() -> bool:
 
 
 async def _succeeds(call: Awaitable[None], failure: str, poll_id: int) -> bool:
-    """Await a call of the channel layer. If it fails, log `failure` and return False."""
+    """Await a call of the channel layer. If the call fails, log `failure` and return False."""
     try:
         await call
     except Exception:

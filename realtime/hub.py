@@ -1,8 +1,8 @@
-"""The hub: one per process, which watches polls for all of the process's viewers.
+"""The hub watches polls for all viewers of a process. Each process has one hub.
 
 A message in a poll's Channels group is a hint that the poll has changed. The hub then reads the tally once,
 encodes it once and sends the same bytes to every viewer, at most ten times a second. Once a second it
-compares what it sent last with the database, so a lost hint costs a second at most.
+compares the tally that it sent last with the database, so a lost hint delays a tally by a second at most.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1  # the least time between two tallies of a poll
-OVERLOAD_TICK_SECONDS = 0.5  # the same while the process is overloaded
-CHECK_SECONDS = 1.0  # between two comparisons with the database
-IDLE_CHANNEL_SECONDS = 30.0  # a channel without viewers is closed after this
-MIN_RECHECK_SECONDS = 0.5  # between two rechecks that one viewer asks for
+OVERLOAD_TICK_SECONDS = 0.5  # the least time between two tallies while the process is overloaded
+CHECK_SECONDS = 1.0  # the time between two comparisons with the database
+IDLE_CHANNEL_SECONDS = 30.0  # a channel without viewers is closed after this time
+MIN_RECHECK_SECONDS = 0.5  # the least time between two rechecks that a viewer asks for
 MAX_CODE_LENGTH = 16  # characters, as in Poll.code: longer codes are neither looked up nor kept as keys
 
 
@@ -55,14 +55,14 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def get_channel(self, code: str) -> Channel | None:
-        """Return a poll's channel with its snapshot. Open it if needed. Return None for an unknown poll."""
+        """Return a poll's channel. Open the channel if needed. Return None for an unknown poll."""
         if len(code) > MAX_CODE_LENGTH:
             return None
         channel = self._codes.get(code) or await self._open_channel(code)
         return channel if channel is not None and channel.frames is not None else None
 
     def find_channel(self, code: str) -> Channel | None:
-        """Return the channel of a poll if it is open already."""
+        """Return the poll's channel if it is open, or None."""
         return self._codes.get(code)
 
     @property
@@ -70,7 +70,7 @@ class Hub:
         return len(self._channels)
 
     def mark_changed(self, poll_ids: set[int]) -> None:
-        """Note that these polls have changed since they were read. Takes effect at once, from any thread."""
+        """Note that these polls have changed since they were read. Any thread may call this."""
         for poll_id in poll_ids:
             channel = self._channels.get(poll_id)
             if channel is not None:
@@ -86,7 +86,7 @@ class Hub:
         self._reader.stop()
 
     async def check_access(self, subscriber: Subscriber, *, resend: bool = False) -> None:
-        """Find out what a viewer may see, and send it. With `resend`, send it even if nothing has changed."""
+        """Identify a viewer, and send it the tally it may see. `resend`: also if it has that tally."""
         channel = subscriber.channel
         try:
             while channel.frames is not None and channel.frames.results_visible != Visibility.ALWAYS:
@@ -94,16 +94,17 @@ class Hub:
                 kind = await self.in_thread(
                     identify_viewer, subscriber.cookie, channel.code, frames.results_visible
                 )
-                # If the round has changed meanwhile, the answer is about an earlier round: identify again.
+                # If the round has changed meanwhile, the answer is about an earlier round, and the viewer is
+                # identified again.
                 if channel.frames.round == frames.round:
                     subscriber.set_kind(kind, resend=resend)
                     return
         except Exception:
-            # While a store is down, the viewer's kind stays what it was.
+            # While a store is down, the viewer keeps its kind.
             logger.warning("access_check_failed", exc_info=True)
 
     def request_recheck(self, subscriber: Subscriber) -> None:
-        """Recheck a viewer on its request. One check answers all requests made before it begins."""
+        """Recheck a viewer on its request. A recheck answers all requests made before it begins."""
         subscriber.recheck_requested = True
         if subscriber.recheck_task is None:
             subscriber.recheck_task = self.loop.create_task(self._run_recheck(subscriber))
@@ -122,7 +123,7 @@ class Hub:
         return await self.loop.run_in_executor(self._threads, closing_connections, function, *args)
 
     async def _open_channel(self, code: str) -> Channel | None:
-        """Open a poll's channel, once for all viewers that arrive meanwhile."""
+        """Open a poll's channel. Viewers that arrive meanwhile wait for the same channel."""
         task = self._opening.get(code)
         if task is None:
             task = self._opening[code] = asyncio.ensure_future(self._create_channel(code))
@@ -165,7 +166,7 @@ class Hub:
             channel.subscribed = False
 
     def refresh(self, channel: Channel) -> None:
-        """Read and show the channel's tally, no sooner than a tick after the last time."""
+        """Read and show the channel's tally, but at most once per tick."""
         channel.stale = True
         if channel.refresh_task is None:
             channel.refresh_task = self.loop.create_task(self._run_refresh(channel))
@@ -187,7 +188,7 @@ class Hub:
         last = channel.reading
         channel.reading = await self._reader.read(channel.poll_id, last)
         frames = channel.reading.frames
-        # Two reads never overlap, but a replica or a restored database may answer with an older tally.
+        # Reads never overlap, but a replica or a restored database may return an older tally.
         if channel.frames is None or frames.stamp >= channel.frames.stamp:
             if channel.reading is not last:
                 channel.update(frames)
@@ -226,7 +227,7 @@ class Hub:
                 channel.access_recheck.task = self.loop.create_task(
                     recheck_access(channel, subscribers, self.in_thread)
                 )
-        channels = dict(self._channels)  # channels opened meanwhile are not in the answer
+        channels = dict(self._channels)  # stamps() doesn't look for channels that are opened meanwhile
         known = await self._reader.stamps(list(channels))
         for poll_id, channel in channels.items():
             if poll_id not in known:

@@ -1,8 +1,8 @@
-"""Detects that this process is overloaded. Then tallies are sent less often, to leave time for ballots.
+"""Detects that this process is overloaded. An overloaded process sends tallies less often.
 
 Four times a second, a sample shows whether ballots were refused or the event loop was late. Overload begins
-after two seconds of such samples, and ends after ten seconds without one: a flapping mode would be worse than
-either state.
+after two seconds of such samples, and ends after ten seconds without such a sample. A mode that changes often
+would be worse than either state.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from polls.casting import backpressure
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 0.25
-#: A timer that fires later than this shows that everything on this event loop is late.
+#: If a timer fires this many seconds late, all tasks of this event loop are late too.
 LATE_SECONDS = 0.25
 ON_AFTER_SECONDS = 2.0
 OFF_AFTER_SECONDS = 10.0
@@ -24,7 +24,7 @@ PUBLISH_SECONDS = 1.0
 
 
 class OverloadDetector:
-    """An overload flag with hysteresis. Times are seconds of a monotonic clock."""
+    """A flag for overload, with hysteresis. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.overloaded = False
@@ -46,7 +46,7 @@ class OverloadDetector:
 
 
 async def monitor(overload: OverloadDetector, in_thread: Callable[..., Awaitable[None]]) -> None:
-    """Take samples until cancelled. While overloaded, publish the mode to other processes and the admin."""
+    """Take samples until cancelled. While this process is overloaded, publish the mode `crowded`."""
     published_at = 0.0
     while True:
         due = time.monotonic() + SAMPLE_SECONDS

@@ -6,13 +6,13 @@ seconds. A count that isn't sent again expires.
 
 from dataclasses import dataclass, field
 
-SEND_SECONDS = 5.0  # between two messages with an unchanged count
-EXPIRE_SECONDS = 12.0  # until the count of a silent process is dropped
+SEND_SECONDS = 5.0  # the time between two messages with an unchanged count
+EXPIRE_SECONDS = 12.0  # after this time the count of a silent process is dropped
 
 
 @dataclass(slots=True)
 class Presence:
-    """What one process knows of a poll's viewers. Times are seconds of a monotonic clock."""
+    """The numbers of a poll's viewers in each process. Times are seconds of a monotonic clock."""
 
     _others: dict[str, tuple[int, float]] = field(default_factory=dict)
     _sent: int = -1
@@ -22,7 +22,7 @@ class Presence:
         self._others[process] = (count, now)
 
     def due(self, own: int, now: float) -> bool:
-        """Return whether to send our count to the other processes now. If so, note it as sent."""
+        """Return whether to send this process's count to the others now. If so, note the count as sent."""
         if own == self._sent and now - self._sent_at < SEND_SECONDS:
             return False
         self._sent, self._sent_at = own, now

@@ -4,8 +4,8 @@
     {"type": "state", …}     the poll's state has changed
     {"type": "viewers", …}   the number of viewers, also sent as a heartbeat
 
-A message is encoded once, down to the bytes on the wire, and the same bytes go to all viewers. A viewer drops
-messages that are older than what it has, by (epoch, revision, version).
+A message is encoded once, down to the bytes on the wire, and the same bytes go to all viewers. A viewer
+compares (epoch, revision, version), and drops messages that are older than its newest message.
 """
 
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ def group_name(poll_id: int) -> str:
 
 
 class Message:
-    """One message, encoded for every kind of connection. Messages with the same content are equal."""
+    """A message, encoded for every kind of connection. Messages with the same content are equal."""
 
     __slots__ = ("chunk", "event", "frame", "text")
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         payload = _encode(content)
-        self.text = payload.decode()  # for servers that build their own frames
+        self.text = payload.decode()  # the message for servers that build their own frames
         self.frame = websocket_frame(payload)
         self.event = b"event: %s\ndata: %s\n\n" % (content["type"].encode(), payload)
         self.chunk = http_chunk(self.event)
@@ -68,7 +68,7 @@ def viewers_message(count: int) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A snapshot as messages: the state, and a tally for each kind of viewer (often one for all of them)."""
+    """A snapshot as messages: the state, and a tally for each kind of viewer. Kinds often share a tally."""
 
     stamp: tuple[int, int, int]
     round: int
@@ -79,7 +79,7 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """Encode a snapshot. `before`: frames that differ only in the figures; other parts are reused."""
+    """Encode a snapshot. Reuse parts of `before`, earlier frames that differ only in the figures."""
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
@@ -103,7 +103,7 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
-    """Replace messages in `frames` by equal ones of `before`, so that `is` tells which have changed."""
+    """Replace messages in `frames` by equal messages of `before`, so that `is` finds the changed ones."""
     same = {message: message for message in (before.state, *before.tally.values())}
     return replace(
         frames,

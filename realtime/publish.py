@@ -1,7 +1,7 @@
 """Tells the hubs of all processes that polls have changed, through the polls' Channels groups.
 
 Workers and web threads call `announce`. They have no event loop and must not wait, so one thread with its own
-loop sends the hints. Hints for the same poll that arrive while it is sending are combined.
+loop sends the hints. While the thread is sending, new hints for the same poll are combined.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ class Announcer:
         asyncio.run_coroutine_threadsafe(self._send(), loop)
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send from the hub's event loop if the layer is in memory: then its queues belong to that loop."""
+        """Send hints from the hub's event loop if the layer is in memory. Its queues belong to that loop."""
         self._hub_loop = loop
 
     def _sending_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop to send from, or None if no hub can be listening."""
+        """Return the event loop that sends hints, or None if no hub can be listening."""
         if isinstance(get_channel_layer(), InMemoryChannelLayer):
             if self._hub_loop is None or self._hub_loop.is_closed():
                 self._pending.clear()
@@ -66,7 +66,7 @@ class Announcer:
                 try:
                     await layer.group_send(group_name(poll_id), {"type": "poll.changed", "poll": poll_id})
                 except Exception:
-                    # It was only a hint: the hubs find the change by themselves within a second.
+                    # A lost hint does no harm, since the hubs find the change within a second.
                     logger.warning("announcement_lost", extra={"poll": poll_id}, exc_info=True)
 
 

@@ -16,7 +16,7 @@ def connect() -> None:
 def _on_tally_changed(sender: Any, poll_ids: set[int], **_: Any) -> None:
     hub = current_hub()
     if hub is not None:
-        hub.mark_changed(poll_ids)  # done before the caller learns that its change is complete
+        hub.mark_changed(poll_ids)  # the hub knows of the change before the caller continues
     announce(poll_ids)
 
 

@@ -1,7 +1,7 @@
 """Reads tallies for the hub, in a thread that keeps its database connection between reads.
 
-Taking a connection from the pool and checking it costs as much as reading a tally. The connection is given
-back once a second, so that an idle hub holds none and a dead one is noticed.
+Taking a connection from the pool and checking it costs as much as reading a tally. The thread gives the
+connection back once a second, so an idle hub holds no connection, and a dead connection is noticed.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
 
 def read_poll(poll_id: int, last: Reading | None) -> Reading:
-    """Read a poll. Return `last`, the previous reading, if nothing has changed since."""
+    """Read a poll. Return `last`, the previous reading, if the poll hasn't changed."""
     snap = tallies.newest(poll_id, last.snap if last else None)
     if last is None or snap.poll is not last.snap.poll:
         return Reading(snap, build_frames(snap))
@@ -35,7 +35,7 @@ def read_poll(poll_id: int, last: Reading | None) -> Reading:
 
 
 class TallyReader:
-    """One thread that reads for the hub."""
+    """A thread that reads tallies for the hub."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "hub-reader")
@@ -44,7 +44,7 @@ class TallyReader:
         return await self._run(_keeping_connection, read_poll, poll_id, last)
 
     async def stamps(self, poll_ids: list[int]) -> dict[int, tuple[int, int, int]]:
-        """Read the stamps of these polls. Also gives the connection back: call it once a second."""
+        """Read the stamps of these polls, and give the connection back. The hub calls this once a second."""
         return await self._run(closing_connections, tallies.stamps, poll_ids)
 
     def stop(self) -> None:

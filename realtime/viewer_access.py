@@ -1,6 +1,7 @@
-"""Identifies viewers by the cookies of their connection: staff, voter or public.
+"""Identifies viewers as staff, voters or public by the cookies of their connection.
 
-These functions block, since they query the database and the vote log. A public tally doesn't need them.
+The functions of this module block, since they query the database and the vote log. A public tally doesn't
+need them.
 """
 
 from importlib import import_module
@@ -26,7 +27,7 @@ def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
 
 
 def identify_viewers(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
-    """Identify several viewers, those with the same cookies only once."""
+    """Identify several viewers. Look up each different set of cookies only once."""
     known = {cookie: identify_viewer(cookie, code, results_visible) for cookie in set(cookies)}
     return [known[cookie] for cookie in cookies]
 

@@ -24,14 +24,15 @@ from polls.text.integers import whole_number
 
 from . import dashboard  # noqa: F401  sets extra_urls, which is extended below
 
-#: Purging more ballots takes minutes, and proxies would time out: the page then names the command instead.
+#: Purging more ballots than this takes minutes, and proxies would time out. For such polls the page names the
+#: command instead.
 MAX_BALLOTS_IN_A_REQUEST = 200_000
 
 View = Callable[[HttpRequest, Poll], HttpResponse]
 
 
 def of_poll(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """Decorate a page of one poll: require this permission on polls, and load the poll."""
+    """Decorate a page of one poll: check that the user has this permission on polls, and load the poll."""
 
     def wrap(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
@@ -69,7 +70,7 @@ def _round(request: HttpRequest, poll: Poll) -> Round:
 
 
 def _rounds(poll: Poll) -> list[dict[str, Any]]:
-    """Return the rounds, newest first, each with its newest bundle."""
+    """Return the poll's rounds, newest first, each with its newest bundle."""
     return [
         {"round": each, "bundle": bundles.newest(poll.pk, each.number), "current": each.number == poll.round}
         for each in poll.rounds.order_by("-number")
@@ -78,7 +79,8 @@ def _rounds(poll: Poll) -> list[dict[str, Any]]:
 
 def _recounted(found: Recount) -> dict[str, Any]:
     poll = found.round.poll
-    # While results are stepped, staff may not see the current counts either. A drift alone reveals no votes.
+    # While results are stepped, staff may not see the current counts either. The size of a drift reveals no
+    # votes.
     secret = is_stepping(poll) and found.round.number == poll.round
     rows = [
         {

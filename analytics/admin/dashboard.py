@@ -1,7 +1,7 @@
 """The admin's overview: the backlog, workers, open polls and alarms.
 
-The page itself queries neither Redis nor the vote log, so that it loads when they are down. It fetches its
-figures from `figures` every few seconds.
+The page itself queries neither Redis nor the vote log, so it also loads while they are down. The page fetches
+its figures from the view `figures` every few seconds.
 """
 
 import logging
@@ -98,7 +98,7 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
 
 
 def _modes() -> list[str]:
-    """Return the degraded modes as sentences, except those that have an alarm."""
+    """Return the degraded modes as sentences, except the modes that have an alarm."""
     shown_as_alarms = (
         modes.LOG_AWAY,
         modes.LOG_INCONSISTENT,
@@ -207,7 +207,7 @@ def _note(poll: Poll) -> str:
     return ""
 
 
-#: Pages that unfold's admin site adds to its own.
+#: Pages that unfold adds to the admin site.
 admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]
     path("figures/", admin.site.admin_view(figures), name="figures")
 ]

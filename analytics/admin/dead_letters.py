@@ -58,7 +58,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         code = Poll.objects.filter(pk=OuterRef("poll_id")).values("code")
         letters: QuerySet[DeadLetter] = super().get_queryset(request).annotate(code=Subquery(code))
-        # Don't even fetch selection and voter.
+        # The columns of selection and voter aren't even fetched.
         return letters.defer("voter_key", "ballot_id", "selection", "replaces")
 
     @display(description=gettext_lazy("entry"), ordering="position")
@@ -78,7 +78,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return getattr(letter, "code", None) or _("deleted (%(id)s)") % {"id": letter.poll_id}
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may count and reject dead letters: the permission allows nothing else."""
+        """Return whether the user may count and reject dead letters. The permission allows nothing else."""
         return bool(request.user.has_perm("polls.change_deadletter"))
 
     @admin.action(description=BUTTONS["count"], permissions=["settle"])

@@ -46,13 +46,13 @@ FIELDS = (
     "poll_code", "round", "rule", "reason", "ballots", "state_text", "decided_by", "decided_at",
     "released_by", "released_at",
 )  # fmt: skip
-#: Finds the receipts in any text.
+#: Matches each receipt in a text.
 _RECEIPT = re.compile(r"[\w-]{72}")
 _FILE_BYTES_AT_MOST = 100 * 1024 * 1024
 
 
 class QuarantineForm(forms.ModelForm):
-    #: Why the last attempt failed. The form is shown again as it was filled in.
+    #: The reason why the last attempt failed. The page shows it above the form with the user's input.
     refusal = ""
 
     code = forms.CharField(label=gettext_lazy("Poll"), widget=UnfoldAdminTextInputWidget, max_length=20)
@@ -161,7 +161,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def ballots(self, decision: Quarantine) -> str:
         poll = Poll.objects.filter(pk=decision.poll_id, round=decision.round, release_step__gt=1).first()
         if poll is not None and is_stepping(poll):
-            return _("with the tally's next step")  # the number would reveal what the steps hide
+            return _("with the tally's next step")  # the number of ballots would reveal what the steps hide
         return str(getattr(decision, "quarantined_ballots", None) or 0)
 
     @display(

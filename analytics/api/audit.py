@@ -46,7 +46,7 @@ class Download(StreamingHttpResponse):
         self._resource_closers.append(file.close)  # type: ignore[attr-defined]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # Read in a thread of its own, so that a slow disk delays only this download.
+        # The file is read in a thread of its own, so that a slow disk delays only this download.
         while piece := await sync_to_async(self._file.read, thread_sensitive=False)(_PIECE):
             yield piece
 

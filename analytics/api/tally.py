@@ -157,7 +157,7 @@ def known(etag: str, if_none_match: str) -> bool:
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
-    """Return the kind of viewer. Look up only what the poll's visibility setting needs."""
+    """Return the kind of viewer. Look up only the facts that the poll's visibility setting needs."""
     if results_visible == Visibility.ALWAYS:
         return Viewer.PUBLIC
     if _is_staff(request._request):
@@ -168,7 +168,7 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    """Return whether verified staff are logged in. DRF replaces `request.user`, so ask the session."""
+    """Return whether verified staff are logged in. Read the session, since DRF replaces `request.user`."""
     session = getattr(request, "session", None)
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False

@@ -17,7 +17,7 @@ FORMAT = "landslide-audit/1"
 
 
 def lists_whole_ballots(round_: Round) -> bool:
-    """Return whether the bundle lists whole ballots. Otherwise it lists single marks.
+    """Return whether the bundle lists whole ballots. If it doesn't, the bundle lists single marks.
 
     A rare combination of marks can identify its voter. Stepped results exist for secrecy, so a bundle of such
     a round lists no combinations.
@@ -26,7 +26,7 @@ def lists_whole_ballots(round_: Round) -> bool:
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """Return the choices with the labels in the round's stored result, or else their present labels."""
+    """Return the choices with their labels in the round's stored result, or with their present labels."""
     stored = (round_.result or {}).get("choices")
     if stored:
         return [{"number": each["number"], "label": each["label"]} for each in stored]
@@ -41,7 +41,7 @@ def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[
 
 
 def count_dead_letters(round_: Round) -> dict[str, int]:
-    """Count the dead letters, which are in no list of the bundle, by status: waiting or rejected."""
+    """Count the round's waiting and rejected dead letters. No list of the bundle contains them."""
     letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
     by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
     return {
@@ -82,7 +82,7 @@ def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dic
         "epoch": poll.epoch,
         "question": round_.question or poll.question,
         "method": rules["method"],
-        # Earlier versions stored neither revote nor identity with the round.
+        # Rounds of earlier versions have neither `revote` nor `identity`.
         "rules": {**limits, **config, "revote": rules.get("revote", poll.revote)},
         "who_may_vote": rules.get("identity", poll.identity),
         "choices": choices,

@@ -42,6 +42,6 @@ def _repeat_lines(counted: Iterator[str]) -> Iterator[str]:
     for line in counted:
         marks, _tab, count = line.partition("\t")
         remaining = int(count)
-        while remaining > 0:  # in pieces: one line may be repeated millions of times
+        while remaining > 0:  # one line may be repeated millions of times
             yield f"{marks}\n" * min(remaining, _LINES_AT_ONCE)
             remaining -= _LINES_AT_ONCE

@@ -1,9 +1,10 @@
 """Audit bundles: signed zip files with everything needed to count a published round again.
 
-A bundle holds the receipts of all counted ballots, their selections without voters, the tally, the same for
-ballots in quarantine, and a manifest with the hashes of all files. The lines of each list are sorted by their
-text, so that they don't show in which order ballots arrived, and can't be matched with the lines of another
-list. static/audit/verify.py checks bundles. docs/audit.md says what they prove.
+A bundle holds the receipts of all counted ballots, their selections without voters, and the tally. It holds
+the same lists and a second tally for ballots in quarantine, and a manifest with the hashes of all files. The
+lines of each list are sorted by their text, so that they don't show in which order ballots arrived, and can't
+be matched with the lines of another list. static/audit/verify.py checks bundles. docs/audit.md says what they
+prove.
 """
 
 import base64
@@ -79,7 +80,8 @@ def current(poll: Poll) -> AuditBundle | None:
         return None
     bundle = newest(poll.pk, poll.round)
     purged = poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists()
-    # After a purge the receipts are gone, so no bundle can be made. The old bundle lists the same ballots.
+    # After a purge the receipts are gone, so no bundle can be made. The bundle made before the purge lists
+    # the same ballots.
     return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
 
 
@@ -94,7 +96,7 @@ def rounds_without_bundle() -> QuerySet[Round]:
 
 
 def make_missing_bundles() -> None:
-    """Make all missing bundles. Only one worker at a time makes a given bundle."""
+    """Make all missing bundles. Two workers don't make the same bundle at the same time."""
     for round_ in rounds_without_bundle():
         lock = f"bundle:{round_.pk}"
         if not cache.add(lock, 1, _LOCK_SECONDS):
@@ -104,7 +106,7 @@ def make_missing_bundles() -> None:
         except BundleRefused as refused:
             logger.error("bundle_refused", extra={"poll": round_.poll_id, "reason": refused.detail})
         except Exception:
-            # One round that fails must not stop the others.
+            # A round that fails must not stop the bundles of other rounds.
             logger.exception("bundle_not_made", extra={"poll": round_.poll_id})
         finally:
             cache.delete(lock)
@@ -115,15 +117,15 @@ def _extend_lock(lock: str, _ballots: int) -> None:
 
 
 def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
-    """Return the bundle of a finished round for the poll's present epoch. Make it if there is none."""
+    """Return a finished round's bundle for the poll's present epoch. Make the bundle if there is none."""
     if round_.purged_at:
         raise BundleRefused(_("This round's receipts were destroyed; its last bundle stays."))
     folder = Path(settings.DATA_DIR) / "audit"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
         with recount.consistent_snapshot():
-            # Read the poll in the same snapshot as the ballots. A later change starts a new epoch, which gets
-            # its own bundle.
+            # Read the poll in the same snapshot as the ballots. A change after this snapshot starts a new
+            # epoch, which gets its own bundle.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:
@@ -157,7 +159,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
     second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    # If the second tally and its lists would show what single ballots mark, leave them empty.
+    # Leave the second tally and its lists empty if they would show what single ballots mark.
     withheld, second = (second.get(BALLOTS, 0), {}) if found.withheld else (0, second)
     choices, whole = bundle_facts.list_choices(poll, round_), bundle_facts.lists_whole_ballots(round_)
     tally = {
@@ -216,7 +218,7 @@ def _write(draft: Path, content: _Content) -> None:
 def _add_file(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, Any]:
     """Write a file into the zip; return its entry for the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
-    # Without a modification time: the manifest says when the bundle was made.
+    # Write no modification time, since the manifest says when the bundle was made.
     info = zipfile.ZipInfo(name)
     info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     with bundle.open(info, "w", force_zip64=True) as file:
@@ -255,7 +257,7 @@ def _store(poll: Poll, round_: Round, draft: Path) -> AuditBundle:
         with transaction.atomic():
             bundle = AuditBundle.objects.create(**where, file=stored, size=size, sha256=digest.hexdigest())
     except IntegrityError:
-        storages[STORAGE].delete(stored)  # another worker was faster
+        storages[STORAGE].delete(stored)  # another worker has made the bundle meanwhile
         return AuditBundle.objects.get(**where)
     logger.info("bundle_made", extra={"poll": poll.pk, "round": round_.number, "size": size})
     return bundle

@@ -1,4 +1,4 @@
-"""Sorts any number of lines, on disk if they are too many for memory."""
+"""Sorts any number of lines. Lines that are too many for memory are sorted on disk."""
 
 import heapq
 import tempfile
@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-#: Lines in a run, which is sorted in memory. Several runs are written to disk and merged.
+#: The number of lines that are sorted in memory, as one run. Several runs are written to disk and merged.
 RUN = 500_000
 
 

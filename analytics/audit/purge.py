@@ -1,13 +1,13 @@
-"""Purges rounds: destroys, for good, what links counted ballots to their voters.
+"""Purges rounds: destroys all data that links counted ballots to their voters.
 
 A purge destroys the poll's claims and remaining ballots in the vote log, the keys of voters and ballots in
 the ledger and in dead letters, and the poll's secret, from which voters' keys are made. The count stays and
-can be recounted. Receipts can't be looked up any more, so the audit bundle is made first: its list still
-proves that a ballot is included. The database changes in one transaction, so after a crash the next attempt
-starts over.
+can be recounted. After a purge, receipts can't be looked up any more. The audit bundle is made before the
+purge, and its list still proves that a ballot is included. The database changes in one transaction, so after
+a crash the next attempt starts over.
 
 Claims and secret belong to the whole poll. So a poll can't be purged while one of its rounds is under way,
-and in its next round every voter counts as a new one. docs/audit.md lists the copies that a purge can't
+and in the next round every voter counts as a new voter. docs/audit.md lists the copies that a purge can't
 reach, such as backups.
 """
 
@@ -53,7 +53,7 @@ class PurgeRefused(LandslideError):
 
 
 def purge(poll_id: int, by: str, number: int | None = None, progress: Progress | None = None) -> list[Round]:
-    """Purge the poll's finished rounds, or only round `number`. Return them, or raise PurgeRefused."""
+    """Purge the poll's finished rounds, or only round `number`. Return the rounds, or raise PurgeRefused."""
     poll = Poll.objects.get(pk=poll_id)
     rounds = purgeable(poll, number)
     counted = _wait_until_counted()
@@ -70,8 +70,8 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         )
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
-        # Change the log last, since it can't be rolled back. If the transaction fails after that, no harm is
-        # done: no round is open, so nothing needs the claims.
+        # Change the log last, since it can't be rolled back. If the transaction fails after this change, no
+        # harm is done, since no round is open and only open rounds need claims.
         get_log().forget(poll_id, counted)
         numbers = [round_.number for round_ in rounds]
         record(by, "rounds purged", poll.code, rounds=numbers, bundles=[bundle.sha256 for bundle in made])
@@ -80,7 +80,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
 
 
 def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
-    """Return the rounds that can be purged. Raise PurgeRefused if there are none, or a round isn't ready."""
+    """Return the rounds to purge. Raise PurgeRefused if the poll has none, or if a round isn't ready."""
     if poll.state not in (State.DRAFT, State.PUBLISHED):
         raise PurgeRefused(_("A round of this poll is under way; publish its result or reset it first."))
     finished = poll.rounds.filter(purged_at=None).order_by("number")
@@ -116,7 +116,7 @@ def purge_by_retention() -> None:
         except LandslideError as refused:
             logger.error("purge_refused", extra={"poll": poll.pk, "reason": refused.detail})
         except Exception:
-            # One poll that fails must not stop the others.
+            # A poll that fails must not stop the purge of other polls.
             logger.exception("purge_failed", extra={"poll": poll.pk})
 
 
@@ -129,7 +129,7 @@ def _due(before: Any) -> QuerySet[Poll]:
 
 
 def _wait_until_counted() -> dict[int, int]:
-    """Wait until the log is counted up to its present heads. Return their positions by partition."""
+    """Wait until the log is counted up to its present heads. Return the heads' positions by partition."""
     heads = {partition: head.position for partition, head in get_log().heads().items()}
     deadline = time.monotonic() + COUNTING_TIMEOUT_SECONDS
     while True:
@@ -151,8 +151,8 @@ def _lock_quarantines(rounds: Sequence[Round]) -> None:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
-#: Replaces the keys by random ones, and writes the rows again in random order. Then neither the order of the
-#: keys nor that of the table shows which old row became which new one. PostgreSQL needs a delete and an
+#: Replaces the keys by random ones, and writes the rows again in random order. Neither the order of the keys
+#: nor the order of the table then shows which old row became which new row. PostgreSQL needs a delete and an
 #: insert: an update would write rows in the order in which it reads them. SQLite orders the table by its keys
 #: anyway (docs/decisions/ledger-order.md).
 _UNLINK_BALLOTS = {
@@ -175,7 +175,7 @@ _RANDOM_KEY = {"postgresql": "uuid_send(gen_random_uuid())", "sqlite": "randombl
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
-    """Replace the keys, range by range. A new random key may fall in a later range: it is replaced again."""
+    """Replace the keys, range by range. A new random key may fall in a later range and is replaced again."""
     parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")

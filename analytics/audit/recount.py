@@ -28,10 +28,11 @@ from polls.models import Ballot, Poll, Round, State
 from polls.signals import poll_changed
 from polls.votelog import store_clock
 
-#: Called after each part with the number of ballots counted in it.
+#: A function that is called after each part of a recount, with the number of ballots in this part.
 Progress = Callable[[int], None]
 
-#: An approximate number, small enough to show progress and large enough to be fast.
+#: An approximate number. With more ballots in a statement, progress would be shown too rarely. Fewer would be
+#: slower.
 _BALLOTS_PER_STATEMENT = 250_000
 
 
@@ -60,7 +61,7 @@ class Recount:
 
     round: Round
     lines: list[Line] = field(default_factory=list)
-    #: Whether the choices of the second tally had to be withheld when it was counted.
+    #: True if the choices of the second tally had to be withheld at the time of the recount.
     withheld: bool = False
 
     @property
@@ -70,12 +71,12 @@ class Recount:
     def rows(self) -> list[dict[str, Any]]:
         """Return rows for a table: the first tally, then the second, with the choices' labels.
 
-        If the second tally is withheld, its choices are left out unless they have drifted: a row would show
-        that somebody marked the choice.
+        If the second tally is withheld, rows of its choices are left out unless they have drifted. Such a row
+        would show that somebody marked the choice.
         """
         labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
         for choice in (self.round.result or {}).get("choices", []):
-            labels[choice["number"]] = choice["label"]  # the labels in that round
+            labels[choice["number"]] = choice["label"]  # the label that the choice had in the round
         return [
             {
                 "label": self._label(line.key.removeprefix(QUARANTINED), labels),
@@ -94,7 +95,7 @@ class Recount:
 
 
 def _is_quarantined_choice(line: Line) -> bool:
-    """Whether this line counts a choice in the second tally."""
+    """True if this line counts a choice in the second tally."""
     return line.key.startswith(QUARANTINED) and line.key != QUARANTINED + BALLOTS
 
 
@@ -103,7 +104,7 @@ def count_ballots(round_: Round) -> int:
 
 
 def recount(round_: Round, progress: Progress | None = None) -> Recount:
-    """Compare tally and ledger in one snapshot of the database, without changes. Counting continues."""
+    """Compare tally and ledger in one snapshot of the database. Change nothing. Counting continues."""
     with consistent_snapshot():
         return compare(round_, progress)
 
@@ -142,7 +143,7 @@ def get_round(poll: Poll, number: int | None = None) -> Round:
 
 @contextmanager
 def consistent_snapshot() -> Iterator[None]:
-    """Open a transaction. Unless it is nested in another one, all its statements see the same snapshot."""
+    """Open a transaction with one snapshot for all statements, unless it is nested in another transaction."""
     outermost = not connection.in_atomic_block
     with transaction.atomic():
         if connection.vendor == "postgresql" and outermost:
@@ -153,7 +154,7 @@ def consistent_snapshot() -> Iterator[None]:
 
 
 def _disable_statement_timeout() -> None:
-    """Disable the timeout in this transaction: recounting ten million ballots takes longer than it allows."""
+    """Disable the timeout in this transaction, since recounting ten million ballots takes longer."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
@@ -194,7 +195,7 @@ def _grouped_ballots(round_: Round, progress: Progress | None) -> Iterator[tuple
 
 
 def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield `parts` equal ranges of voter keys as (start, end); end is exclusive, and empty for the last."""
+    """Yield `parts` equal ranges of voter keys as (start, end). The last range has an empty end."""
     parts = min(max(parts, 1), 0x10000)
     bounds = [(0x10000 * part // parts).to_bytes(2, "big") for part in range(1, parts)]
     yield from zip([b"", *bounds], [*bounds, b""], strict=True)
@@ -215,8 +216,8 @@ def _in_order(round_: Round, found: set[str]) -> list[str]:
 def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
     """Return the changes that bring the tally to the ledger's count.
 
-    They can be written to any partition, since the tally is the sum over all. `history` is False for stepped
-    results, whose history is written with each step.
+    The changes can be written to any partition, since the tally is the sum over all partitions. `history` is
+    False for stepped results, since each step writes their history.
     """
     where, delta = (round_.poll_id, round_.number), tally_deltas.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])

@@ -1,4 +1,4 @@
-"""Counts ballots from the vote log into ledger and tally, exactly once.
+"""Counts each ballot of the vote log exactly once into ledger and tally.
 
 Start with `batches.py`, which counts a partition batch by batch, then `block_counting.py`. A ballot that
 can't be counted becomes a dead letter. A poll whose ballots mostly fail is halted (`circuit_breaker.py`). It

@@ -1,7 +1,7 @@
 """Read and insert rows of the ledger in bulk.
 
-On PostgreSQL, COPY writes ballots straight into the ledger. That fails if one of the voters is already there.
-Then, for the next ten seconds, ballots are copied to a temporary table first.
+On PostgreSQL, COPY writes ballots straight into the ledger. COPY fails if the ledger has a ballot of one of
+the voters. After such a failure, ballots are copied to a temporary table first, for ten seconds.
 """
 
 import time
@@ -24,14 +24,14 @@ _CHUNK = 400  # voters per query: SQLite limits the number of parameters
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 
-#: How long inserts check for voters who are already in the ledger, after an insert failed because of one.
+#: How long inserts check for voters who are already in the ledger, after such a voter made an insert fail.
 #: Without the check, every batch with such a voter would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
 
 def insert(groups: BlocksByDecision) -> dict[RoundKey, set[bytes]]:
-    """Insert the ballots. Skip voters who are in the ledger already, and return them by round.
+    """Insert the ballots. Skip voters who are in the ledger already. Return the skipped voters by round.
 
     Rows are inserted in the order of voters, not of arrival, so that the table doesn't tell who voted when.
     """
@@ -123,7 +123,7 @@ _KEY_LENGTH = pack(">i", 16)  # the length of a voter_key and of a ballot_id
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     """Return rows in COPY's binary format. Joining columns is several times as fast as encoding rows."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` is the end of each row: the decision's column, or nothing if there is no decision.
+    # `last` is the last column of each row, the decision's id. It is empty if there is no decision.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}

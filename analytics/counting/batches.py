@@ -1,8 +1,8 @@
 """Count a partition of the vote log, batch by batch, each ballot exactly once.
 
 A batch is one database transaction. It writes the ledger and the tally, and moves the partition's checkpoint.
-A crash at any point rolls the batch back, and it is counted again. A worker that loses its lock loses its
-transaction too.
+After a crash at any point the batch is rolled back and counted again. A worker that loses the lock of its
+checkpoint loses its transaction too.
 """
 
 import time
@@ -27,8 +27,8 @@ from polls.votelog.entries import Block, Head
 #: The least time between the starts of two batches, unless a full batch is waiting. Even a small batch has a
 #: fixed cost, and screens are updated at most ten times a second.
 BATCH_INTERVAL_SECONDS = 0.05
-#: A slow batch shows that CPU time is short. Then the pause after it is PAUSE_FACTOR times as long as the
-#: batch, up to a maximum that viewers hardly notice.
+#: A slow batch shows that CPU time is short. The pause after a batch is at least PAUSE_FACTOR times as long
+#: as the batch, up to a maximum that viewers hardly notice.
 PAUSE_FACTOR, MAX_PAUSE_SECONDS = 4, 0.2
 
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
@@ -37,7 +37,7 @@ _MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partitio
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction counted."""
+    """The ballots that one transaction counted."""
 
     position: int
     entries: int = 0
@@ -48,7 +48,7 @@ class Batch:
 
 
 def count_partition(partition: int, pause: Callable[[float], None] | None = None) -> int | None:
-    """Count all entries of a partition. Return their number, or None if another worker is counting it.
+    """Count all entries of a partition. Return their number, or None if another worker has the partition.
 
     The other worker reads the log once more after its last batch, so no entry is left uncounted. While less
     than a full batch is waiting, `pause` is called with the seconds until the next batch should start.
@@ -67,11 +67,11 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
         if batch.stepped_polls:
             stepped_results.advance(batch.stepped_polls)
         if batch.poll_ids:
-            # Robust: a receiver that fails must not stop the counting.
+            # send_robust: a receiver that fails must not stop the counting.
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.has_closing_markers:
             closing.close_counted_polls()
-        # Read the head again, now without the lock: other workers skipped the partition while we had it.
+        # Read the head again without the lock, since other workers skipped the partition while it was locked.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
@@ -141,8 +141,8 @@ def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -
 
 
 def _lock_checkpoint(partition: int) -> Checkpoint | None:
-    """Lock and return the partition's checkpoint, or None if another worker has it."""
-    # Plain SQL here and in _move_checkpoint: for a small batch, the ORM would take longer than the rest.
+    """Lock and return the partition's checkpoint. Return None if another worker has locked it."""
+    # This function and _move_checkpoint use plain SQL. In a small batch, the ORM would take most of the time.
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     rows = Checkpoint.objects.raw(f"{_SELECT_CHECKPOINT}{skip}", [partition])
     return next(iter(rows), None)

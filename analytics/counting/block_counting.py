@@ -25,7 +25,8 @@ def count_blocks(
     """Count these ballots. Return the failures by poll, and the ids of the polls with stepped results.
 
     The caller holds the lock of the partition's checkpoint. Unless `let_fail`, raise TooManyFailures if most
-    ballots of a poll fail; the caller must then roll back. `watch`: look for standing quarantine decisions.
+    ballots of a poll fail; the caller must then roll back. With `watch`, look for standing quarantine
+    decisions.
     """
     check = circuit_breaker.count_failures if let_fail else circuit_breaker.check
     validator = Validator({(block.poll_id, block.round) for block in blocks}, generation)
@@ -33,8 +34,8 @@ def count_blocks(
     good, failures = validator.check_each(others)
     if failures:
         check(partition, blocks, failures)
-    # Add these before the ledger is written: a ballot that replaces a failed ballot must find it among the
-    # dead letters.
+    # Add dead letters before the ledger is written. A ballot that replaces a failed ballot must find it among
+    # the dead letters.
     _add_dead_letters(partition, failures)
     refused = _write(partition, validator, plain, good, watch=watch)
     failure_counts = check(partition, blocks, [*failures, *refused])
@@ -43,7 +44,7 @@ def count_blocks(
 
 
 def count_entry(partition: int, entry: Entry) -> str:
-    """Count the ballot of a dead letter, under the checkpoint's lock. Return why it still fails, or ""."""
+    """Count the ballot of a dead letter, under the checkpoint's lock. Return why the ballot fails, or ""."""
     validator = Validator({(entry.poll_id, entry.round)})
     good, failures = validator.check_each([entry])
     failures += _write(partition, validator, [], good)
@@ -91,5 +92,5 @@ def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
 
 
 def _storable(text: str) -> str:
-    """Return the text without NUL, which PostgreSQL refuses, and cut to the column's length."""
+    """Cut the text to the column's length, and remove NUL, which PostgreSQL refuses."""
     return text.replace("\0", "\ufffd")[:400]

@@ -1,4 +1,4 @@
-"""Best-effort locks in the cache, which only save work. Each expires by itself, also after a crash.
+"""Best-effort locks in the cache, which only save work. Each lock expires by itself, also after a crash.
 
 Work that must not be done twice is guarded by a lock in the database.
 """
@@ -9,7 +9,7 @@ from django.core.cache import cache
 
 
 def try_lock(name: str, seconds: int) -> bool:
-    """Take a lock. Return True if we got it, or if the cache is down."""
+    """Take a lock. Return whether the lock was free. Also return True while the cache is down."""
     try:
         return bool(cache.add(name, 1, seconds))
     except Exception:

@@ -15,7 +15,7 @@ from polls.votelog.entries import Head
 
 
 def expected_heads(*, make: bool = True) -> dict[int, Head]:
-    """Return each partition's generation and counted position. `make`: create missing partitions first."""
+    """Return each partition's generation and counted position. `make`: create missing rows first."""
     log, rows = get_log(), list(Checkpoint.objects.all())
     if len(rows) != log.partitions or not all(row.made and row.log == log.name for row in rows):
         if make:
@@ -27,7 +27,7 @@ def expected_heads(*, make: bool = True) -> dict[int, Head]:
 
 
 def verify() -> None:
-    """Raise LogUnsuitable, with a hint, unless the log is the one that the database counts from."""
+    """Raise LogUnsuitable, with a hint, unless the database counts from this log."""
     get_log().verify()
     compare(expected_heads())
 
@@ -35,7 +35,7 @@ def verify() -> None:
 def counted_heads(*, make: bool = True) -> dict[int, Head]:
     """Return expected_heads(). Raise LogUnsuitable if the database is older than the log."""
     heads: dict[int, Head] = {}
-    with suppress(*STORE_ERRORS):  # skip the check: an unreachable log accepts no ballots
+    with suppress(*STORE_ERRORS):  # an unreachable log accepts no ballots, so it needs no check
         heads = get_log().heads()
     expected = expected_heads(make=make)
     _check_nothing_is_missing(expected, heads)
@@ -43,7 +43,7 @@ def counted_heads(*, make: bool = True) -> dict[int, Head]:
 
 
 def compare(expected: dict[int, Head]) -> None:
-    """Raise LogUnsuitable unless the log contains the expected heads, which may be out of date."""
+    """Raise LogUnsuitable unless the log contains these heads. `expected` may be out of date."""
     heads = get_log().heads()
     if any(n in heads and heads[n].trimmed_past(head.position) for n, head in expected.items()):
         # The log may have been trimmed after `expected` was read, so read the checkpoints again.
@@ -86,7 +86,7 @@ def lock_all_checkpoints() -> list[Checkpoint]:
 
 
 def announce(poll_id: int) -> None:
-    """Update screens, and trigger the workers, which skipped partitions while the checkpoints were locked."""
+    """Update screens, and trigger workers, which skipped partitions while checkpoints were locked."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
@@ -131,7 +131,7 @@ def _make() -> list[Checkpoint]:
     check_same_log(rows)
     if not rows:
         # Create all rows in one statement, so that no process sees only some of the partitions. Make the log
-        # afterwards: without these rows, it would look like another installation's.
+        # after the rows: a log without rows would look like the log of another installation.
         new = [
             Checkpoint(partition=n, log=log.name, generation=new_generation()) for n in range(log.partitions)
         ]

@@ -1,8 +1,8 @@
 """Circuit breaker: halt the counting of a poll while most of its ballots fail.
 
 A few ballots that can't be counted become dead letters. If most ballots of a poll fail, thousands of dead
-letters would hide the cause, such as lost rules. Instead these and all later ballots of the poll are held, in
-their order, until an operator resumes the counting. Other polls are counted as usual
+letters would hide the cause, such as lost rules. To prevent this, the failing batch and all later ballots of
+the poll are held, in their order, until an operator resumes the counting. Other polls are counted as usual
 (docs/decisions/circuit-breaker.md).
 """
 
@@ -35,7 +35,7 @@ BY_COUNTING = "counting"  # the actor in the audit log
 
 
 class TooManyFailures(Exception):
-    """Most ballots of these polls fail, so the batch must be rolled back."""
+    """Most ballots of these polls fail. The caller must roll the batch back."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         self.reasons = reasons

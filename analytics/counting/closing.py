@@ -21,19 +21,20 @@ def close_counted_polls() -> None:
         try:
             _close_if_counted(poll)
         except Exception:
-            # One poll that fails must not keep the others from closing.
+            # A poll that fails must not keep other polls from closing.
             logger.exception("closing_not_settled", extra={"poll": poll.pk})
 
 
 def _close_if_counted(poll: Poll) -> None:
     if HeldBlock.objects.filter(poll_id=poll.pk, round=poll.round).exists():
-        return  # the result would lack these ballots
+        return  # the result would lack the held ballots
     markers = lifecycle.closing_markers(poll)
     ends = {marker.partition: marker.position for marker in markers}
     if len(ends) < get_log().partitions or not are_counted(ends):
         return
     with transaction.atomic():
-        # Counting a dead letter locks the poll too, so the later of the two sees the other's changes.
+        # Counting a dead letter locks the poll too. Whichever transaction is later sees the changes of the
+        # other.
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         closed_at = max(marker.closed_at for marker in markers)
         if locked.release_step > 1:

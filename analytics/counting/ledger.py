@@ -22,8 +22,8 @@ class LatestBallot:
     """A voter's last ballot in a batch."""
 
     entry: Entry
-    replaced: set[bytes]  # ids of the ballots that the voter has replaced in this batch
-    decision_id: int | None  # the decision that quarantines this ballot and the voter's later ones
+    replaced: set[bytes]  # ids of the voter's earlier ballots in this batch
+    decision_id: int | None  # the decision that quarantines this ballot and the voter's later ballots
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ def collapse(
             replaced = {entry.replaces} if entry.replaces else set()
             last[voter_key_of(entry)] = LatestBallot(entry, replaced, decisions.decision_for(entry))
         elif entry.ballot_id == earlier.entry.ballot_id:
-            continue  # the same entry twice
+            continue  # the batch contains the same entry twice
         elif entry.replaces is None:
             refused.append(entry)
         else:
@@ -73,7 +73,7 @@ def collapse(
 
 
 def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Written:
-    """Write the ballots to the ledger. A ballot that is already there changes nothing.
+    """Write the ballots to the ledger. A ballot that is already in the ledger changes nothing.
 
     The ballots in `plain` replace none. Each voter has at most one ballot, either in `plain` or in `latest`.
     """
@@ -112,7 +112,7 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
             remaining += pieces
             written.refused += refused
         written.added[decision_id] = remaining
-    # A ballot that is itself in the ledger isn't refused: the same entry was counted before.
+    # If the ledger contains this very ballot, the same entry was counted before. It isn't refused.
     rows = ballots_of({voter_key_of(entry) for entry in written.refused})
     counted = {(voter, row.ballot_id) for voter, row in rows.items()}
     written.refused = [e for e in written.refused if (voter_key_of(e), e.ballot_id) not in counted]
@@ -121,8 +121,8 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
     """Return the ids of the ballots that the dead letters in `replaced` would have replaced.
 
-    A ballot that replaces a dead letter also replaces these. If one of them is a dead letter too, continue
-    with the ballot that it would have replaced.
+    A ballot that replaces a dead letter also replaces the ballot that the dead letter would have replaced. If
+    that ballot is a dead letter too, continue with the ballot before it.
     """
     poll_id, round_, voter_key = voter
     letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)

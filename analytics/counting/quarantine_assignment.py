@@ -1,7 +1,7 @@
 """Find the decisions that quarantine ballots of a batch, which are then counted in the second tally.
 
-A rule, such as the rate limit, has a decision per round. It is created here when the rule's first ballot is
-counted. Operators' decisions are created in analytics/quarantine.
+A rule, such as the rate limit, has a decision per round. This module creates the decision when the rule's
+first ballot is counted. Operators' decisions are created in analytics/quarantine.
 """
 
 from collections import defaultdict
@@ -14,7 +14,8 @@ from analytics.counting.validation import RoundKey
 from analytics.models import Quarantine
 from polls.votelog.entries import Block, Entry
 
-#: Blocks by the id of the decision that quarantines them, or None.
+#: Blocks by the id of the decision that quarantines them. The key None has the blocks that are not
+#: quarantined.
 BlocksByDecision = dict[int | None, list[Block]]
 
 BY_RULE = "rule"  # `decided_by` of a decision that a rule made
@@ -22,7 +23,7 @@ BY_RULE = "rule"  # `decided_by` of a decision that a rule made
 
 @dataclass(slots=True)
 class Decisions:
-    """The decisions about a batch's ballots. Falsy if there are none."""
+    """The decisions about a batch's ballots. The object is false if there are no decisions."""
 
     by_rule: dict[tuple[RoundKey, str], int] = field(default_factory=dict)
     standing: dict[RoundKey, list[Quarantine]] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """Return the rule's decision, or else the oldest standing decision that covers these ballots."""
+        """Return the ballots' decision: their rule's, or else the oldest standing decision in force."""
         round_key = ballots.poll_id, ballots.round
         if ballots.quarantine_rule:
             return self.by_rule[round_key, ballots.quarantine_rule]
@@ -56,7 +57,7 @@ def in_force(decision: Quarantine, at: int) -> bool:
 
 
 def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> Decisions:
-    """Find the decisions about these ballots. `watch`: whether there may be standing decisions."""
+    """Find the decisions about these ballots. Without `watch`, don't look for standing decisions."""
     decisions = Decisions()
     rules = {
         ((block.poll_id, block.round), block.quarantine_rule) for block in blocks if block.quarantine_rule
@@ -71,17 +72,18 @@ def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> De
 
 
 def standing_decisions() -> QuerySet[Quarantine]:
-    """Select operators' decisions that may cover ballots that are still to be counted."""
+    """Select the operators' decisions that may cover uncounted ballots."""
     return Quarantine.objects.filter(since__isnull=False, released_at=None)
 
 
 def _get_or_create_decision(round_key: RoundKey, rule: str) -> int:
-    """Return the id of the rule's unreleased decision for that round. Create one if there is none."""
+    """Return the id of the rule's unreleased decision for that round. Create a missing decision."""
     poll_id, round_ = round_key
     valid = Quarantine.objects.filter(poll_id=poll_id, round=round_, rule=rule, released_at=None)
     found = valid.values_list("pk", flat=True).first()
     if found is None:
-        # If two workers do this at the same time, one waits here and then finds the other's row.
+        # If two workers create a decision at the same time, one worker waits here and then finds the other
+        # worker's row.
         Quarantine.objects.bulk_create(
             [Quarantine(poll_id=poll_id, round=round_, rule=rule, decided_by=BY_RULE)], ignore_conflicts=True
         )

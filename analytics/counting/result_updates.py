@@ -13,8 +13,8 @@ from polls.signals import poll_changed
 def update_result(poll_id: int, round_number: int) -> None:
     """Set a finished round's result to its tally. If the poll is published, start a new epoch.
 
-    Call it after the change, in the transaction that changes the tally. If the poll is being closed at the
-    same time, the poll's lock makes the later of the two see the other's changes.
+    Call it after the change, in the transaction that changes the tally. If the poll is closed at the same
+    time, the later transaction sees the changes of the other because of the poll's lock.
     """
     poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
     if poll is None:

@@ -32,9 +32,10 @@ def resume(
     seconds: float = PAGE_SECONDS,
     progress: Callable[[int], None] | None = None,
 ) -> bool:
-    """Resume counting. Return whether all held ballots are counted; the sweep counts the remaining ones.
+    """Resume counting. Return whether all held ballots are counted. The sweep counts the remaining ballots.
 
-    Ballots that fail become dead letters. If most ballots fail, the poll halts again, unless `let_fail`.
+    Ballots that fail become dead letters. Unless `let_fail` is true, the poll halts again if most ballots
+    fail.
     """
     with transaction.atomic():
         row = Halt.objects.select_for_update().filter(poll_id=poll.pk).first()
@@ -74,7 +75,7 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
 
 
 def _count_batch(row: Halt) -> int:
-    """Count a batch of held ballots, oldest first, and return its size. If none is held, end the halt."""
+    """Count the oldest held ballots as a batch, and return its size. If no ballot is held, end the halt."""
     with transaction.atomic():
         # Lock all partitions: after a repair of the log, a voter's ballots may be held in several.
         lock_all_checkpoints()

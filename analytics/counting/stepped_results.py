@@ -5,8 +5,8 @@ step is recorded when k more ballots are counted than at the last step. Viewers 
 Closing the poll shows all counts. This last step also covers at least k ballots, unless the poll has fewer.
 
 Replacements, and moves into or out of quarantine, become visible with the next step. A step needs k new
-ballots in the first tally, and also in both tallies together. Otherwise somebody could quarantine all but one
-ballot of a step, and see that one (docs/decisions/stepped-results.md).
+ballots in the first tally, and also in both tallies together. If a step needed only one of these, somebody
+could quarantine all but one ballot of the step, and see this ballot (docs/decisions/stepped-results.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,12 +31,12 @@ def advance(poll_ids: Iterable[int]) -> None:
 
 
 def catch_up() -> None:
-    """Advance all stepped polls, since a crash after a batch may have skipped one."""
+    """Advance all stepped polls, since a crash after a batch may have skipped a step."""
     advance(Poll.objects.filter(release_step__gt=1, state__in=STEPPING).values_list("pk", flat=True))
 
 
 def finish(poll: Poll, round_: int) -> None:
-    """Add the remaining ballots to the history, since all counts are shown now. Call in a transaction."""
+    """Add the ballots since the last step to the history. The caller must be in a transaction."""
     round_key = poll.pk, round_
     _lock_row(round_key)
     points = TallyPoint.objects.filter(poll_id=poll.pk, round=round_).values_list("key")
@@ -48,8 +48,8 @@ def _advance(poll: Poll) -> None:
     round_key = poll.pk, poll.round
     with transaction.atomic():
         row = _lock_row(round_key)
-        # Check under the row's lock, which finish() takes when the poll closes: no step may be recorded after
-        # that.
+        # The state is checked under the row's lock, so no step is recorded after finish(), which takes the
+        # lock too.
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
         counts = counts_of(*round_key)
@@ -72,7 +72,7 @@ def _lock_row(round_key: RoundKey) -> Release:
 
 
 def _ballots(counts: Mapping[str, int]) -> int:
-    """Count the ballots of both tallies. Moving ballots between the two doesn't change the sum."""
+    """Count the ballots of both tallies. Moving ballots between the tallies doesn't change the sum."""
     return counts.get(BALLOTS, 0) + counts.get(QUARANTINED + BALLOTS, 0)
 
 
@@ -82,5 +82,5 @@ def _add_to_history(round_key: RoundKey, counts: Mapping[str, int], before: Mapp
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
             delta.points[(*round_key, second)][key] = counts.get(key, 0) - before.get(key, 0)
-    # Any partition will do: nothing else writes the history of this poll.
+    # The delta can be written to any partition, since nothing else writes the history of this poll.
     tally_deltas.add(0, delta)

@@ -34,7 +34,7 @@ class Delta:
     ) -> None:
         """Add `count` ballots. `cells` says what each of them adds to which key.
 
-        The second tally has no history. The history of stepped results is written with each step.
+        The second tally has no history. Each step writes the history of stepped results.
         """
         tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
         points = None if quarantined or stepped else self.points[(*round_key, second)]
@@ -45,8 +45,8 @@ class Delta:
 
 
 def tally_delta(written: Written, validator: Validator) -> Delta:
-    """Return the changes to the tallies that follow from what was written to the ledger."""
-    # Equal selections are grouped first, so that each is decoded once.
+    """Return the changes to the tallies that follow from the rows written to the ledger."""
+    # Equal selections are grouped first, so that each selection is decoded once.
     grouped: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
     for decision_id, blocks in written.added.items():
         for block in blocks:

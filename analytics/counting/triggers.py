@@ -1,8 +1,8 @@
 """Triggers: Celery tasks that tell the workers that a partition has new ballots.
 
-At most one trigger per partition is pending: a flag in the cache tells all processes that there is one. The
-worker clears the flag before it reads the log, so that ballots appended later send a new trigger. If a flag
-or a task is lost, the next sweep counts the ballots.
+At most one trigger per partition is pending. A flag in the cache tells all processes about a pending trigger.
+The worker clears the flag before it reads the log, so that ballots appended later send a new trigger. If a
+flag or a task is lost, the next sweep counts the ballots.
 """
 
 import logging
@@ -62,7 +62,7 @@ def _send(partition: int) -> None:
     try:
         current_app.send_task("analytics.tasks.count", (partition,), retry=False)
     except Exception:
-        clear_pending(partition)  # so that the next append tries again
+        clear_pending(partition)  # the next append then sends a trigger again
         raise
 
 
@@ -74,7 +74,7 @@ def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
 
 
 def clear_pending(partition: int) -> None:
-    """Allow the next trigger for a partition. A worker calls this when it has received the pending one."""
+    """Allow the next trigger for a partition. A worker calls this when it receives a trigger."""
     try:
         cache.delete(_pending_key(partition))
     except Exception:

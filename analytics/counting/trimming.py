@@ -11,7 +11,7 @@ from polls.votelog.contract import VoteLog
 
 logger = logging.getLogger(__name__)
 
-#: How long counted entries stay in the log: a replica or a repair may need them.
+#: How long counted entries stay in the log. A replica or a repair may need them.
 KEEP_COUNTED = timedelta(minutes=1)
 
 
@@ -22,17 +22,17 @@ def is_due(checkpoint: Checkpoint) -> bool:
 
 
 def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
-    """Trim entries that earlier transactions counted. This is right even if the present one rolls back."""
+    """Trim entries that earlier transactions counted. A rollback of this transaction does no harm."""
     try:
         log.trim(checkpoint.partition, checkpoint.trim_to)
-    except Unavailable as error:  # the next batch tries again
+    except Unavailable as error:  # the next batch trims the log again
         logger.warning("log_not_trimmed", extra={"partition": checkpoint.partition, "error": str(error)})
     else:
         _note(checkpoint)
 
 
 def _note(checkpoint: Checkpoint) -> None:
-    """Store the position for the next trim, and when it was stored: None if nothing is left to trim."""
+    """Store the position for the next trim, and the present time, or no time if nothing is to be trimmed."""
     untrimmed = checkpoint.trim_to < checkpoint.position
     checkpoint.trim_noted_at = timezone.now() if untrimmed else None
     checkpoint.trim_to = checkpoint.position

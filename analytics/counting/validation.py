@@ -1,7 +1,7 @@
-"""Validate the ballots of a batch by their round's rules, and find those that must be handled one by one.
+"""Validate the ballots of a batch by their round's rules, and find ballots to handle one by one.
 
-Nearly every ballot is its voter's only one, with the same selection as thousands of others. These ballots
-stay in the log's columns, and each distinct selection is validated once.
+Nearly every ballot is its voter's only ballot, and has the same selection as thousands of other ballots.
+These ballots stay in the log's columns, and each distinct selection is validated once.
 """
 
 from collections import Counter, defaultdict
@@ -40,8 +40,8 @@ _MAX_CACHED_RULES = 2000
 class Validator:
     """Validates the ballots of a batch. The rules of a round are frozen when it begins.
 
-    With a log's `generation`, rules are cached for later batches. They are read again before a ballot fails,
-    since somebody may have repaired them.
+    If a log's `generation` is given, the rules are cached for later batches. The rules are read again before
+    a ballot fails, since somebody may have repaired them.
     """
 
     def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:
@@ -108,8 +108,9 @@ class Validator:
     def split(self, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
         """Return the plain blocks, and the other ballots, which must be handled one by one.
 
-        In plain blocks every ballot is valid, replaces none and is its voter's only one. A voter's ballots
-        are either all plain or all among the others, so the two groups may be written in any order.
+        In plain blocks every ballot is valid, replaces no other ballot and is its voter's only ballot. A
+        voter's ballots are either all plain or all among the others, so the two groups may be written in any
+        order.
         """
         rounds: dict[RoundKey, list[Block]] = defaultdict(list)
         for block in blocks:
@@ -152,7 +153,7 @@ class Validator:
 
 
 def split_block(block: Block, voters: set[bytes]) -> tuple[list[Block], list[Entry]]:
-    """Cut the ballots of these voters out of a block. Return the remaining pieces, and these ballots."""
+    """Cut these voters' ballots out of a block. Return the remaining pieces, and the ballots cut out."""
     if voters.isdisjoint(block.voter_keys):
         return [block], []
     pieces, entries, start = [], [], 0

@@ -14,14 +14,14 @@ from polls.voters import proof_policy
 
 logger = logging.getLogger(__name__)
 
-#: This many exceeded limits of a poll within a minute, by any addresses or networks, suggest an attack. Each
-#: web process reports separately, so an address may count once per process.
+#: If so many rate limits of a poll are exceeded within a minute, by any addresses or networks, it looks like
+#: an attack. Each web process reports separately, so an address may count once per process.
 THRESHOLD = 10
 WITHIN_SECONDS = 60
 
 
 def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) -> None:
-    """Receive the signal that a rate limit was exceeded. Never raise: the sender is accepting ballots."""
+    """Receive the signal that a rate limit was exceeded. Never raise: the sender accepts ballots."""
     try:
         overruns = _count_recent(poll_id, count)
         if overruns >= THRESHOLD and proof_policy.suspect_attack(poll_id, kind=kind, times=overruns):
@@ -35,5 +35,5 @@ def _count_recent(poll_id: int, count: int) -> int:
     minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))
     cache.add(this, 0, 2 * WITHIN_SECONDS)
-    weight = 1 - elapsed / WITHIN_SECONDS  # how much of the previous minute lies within the last 60 seconds
+    weight = 1 - elapsed / WITHIN_SECONDS  # the part of the previous minute that is in the last 60 seconds
     return int(cache.incr(this, count)) + int(cache.get(last, 0) * weight)

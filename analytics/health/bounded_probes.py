@@ -1,4 +1,4 @@
-"""Runs probes of stores that may hang, in parallel, with one timeout for all of them."""
+"""Runs probes of stores in parallel. One timeout limits all probes, since a store may hang."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class ProbeRunner:
         self._lock = Lock()
 
     def run(self) -> dict[str, Any]:
-        """Return each probe's result or exception by name: TimeoutError if it didn't finish in time."""
+        """Return each probe's result or exception by name. A probe that hangs gets a TimeoutError."""
         with self._lock:
             running = {name: self._start(name) for name in self._probes}
         wait(running.values(), TIMEOUT_SECONDS)

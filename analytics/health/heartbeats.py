@@ -19,7 +19,7 @@ STALE_AFTER = timedelta(seconds=15)
 
 
 def record(name: str) -> None:
-    """Record a heartbeat, by the database's clock: a host's own clock may be wrong."""
+    """Record a heartbeat by the database's clock, since a host's own clock may be wrong."""
     Pulse.objects.update_or_create(name=name, defaults={"seen_at": Now()})
 
 
@@ -27,7 +27,7 @@ _stopping = threading.Event()
 
 
 def start(sender: Any = None, **_: Any) -> None:
-    """Start the heartbeat of this worker, which is ready now."""
+    """Start the heartbeat of this worker. Celery calls this when the worker is ready."""
     _stopping.clear()
     name = f"worker {getattr(sender, 'hostname', '')}".strip()
     threading.Thread(target=_run, args=(name,), name="heartbeat", daemon=True).start()
@@ -54,7 +54,7 @@ def _run(name: str) -> None:
 
 
 def workers() -> list[dict[str, Any]]:
-    """Return the workers seen within ten minutes: name, seconds since the last heartbeat, alive."""
+    """Return the workers that had a heartbeat in the last ten minutes, and whether they are alive."""
     rows = _ages().filter(name__startswith="worker", age__lt=timedelta(minutes=10)).order_by("name")
     return [
         {
@@ -71,7 +71,7 @@ def worker_alive() -> bool:
 
 
 def sweep_alive() -> bool:
-    """Return whether Celery beat runs, which starts the sweep, and opens and closes polls by schedule."""
+    """Return whether Celery beat runs. Beat starts the sweep, and opens and closes polls by schedule."""
     return last_sweep()[1]
 
 

@@ -26,7 +26,7 @@ _MEANINGS = {
 
 
 class _Gauges(Collector):
-    """Gauges read from the stores. No gauge is about a single poll: a graph must not show a hidden tally."""
+    """The gauges. No gauge is about a single poll, since a graph must not show a hidden tally."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         now = log_status() | counting_status()
@@ -59,7 +59,7 @@ _scraper = ProbeRunner({"metrics": render})
 
 
 def render_with_timeout() -> str:
-    """Render within a few seconds. Raise a failing store's error, or TimeoutError if a store hangs."""
+    """Render the gauges within a few seconds. Raise a failing store's error, or TimeoutError if it hangs."""
     answer = _scraper.run()["metrics"]
     if isinstance(answer, BaseException):
         raise answer

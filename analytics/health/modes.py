@@ -1,7 +1,7 @@
 """Degraded modes: how service is limited while a part of the system fails or is overloaded.
 
-Most are detected by probes (readiness.py). A mode that only the process itself can detect, such as `crowded`
-(overloaded), is published by that process in the cache, and expires there.
+Probes detect most modes (readiness.py). Some modes can only be detected by the affected process, such as
+`crowded` (overloaded). The process publishes such a mode in the cache, where it expires.
 """
 
 import logging

@@ -25,15 +25,15 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether ballots are accepted here, and the system's state. Nothing in it is about a single poll."""
+    """Whether this process accepts ballots, and the system's state. No field is about a single poll."""
 
     ready: bool
-    parts: dict[str, str]  # "ok" or the failure, by part
+    parts: dict[str, str]  # for each part of the system, "ok" or the failure
     modes: list[str]
 
 
 def check_readiness() -> Readiness:
-    """Probe all stores. Wait only a few seconds for stores that hang."""
+    """Probe all stores. Probe all parts. Wait only a few seconds for stores that hang."""
     found = _probes.run()
     parts = {name: _part_state(name, found[name]) for name in PARTS}
     active = {mode for mode in _MODE_PROBES if found[mode] is True}
@@ -66,7 +66,7 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # If the probe's store fails, that store's own part reports it.
+        # If the store of this probe fails, the part for that store reports it.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
         # While the database, which holds the checkpoints, is down, the backlog is unknown.
@@ -80,7 +80,7 @@ def _part_state(name: str, answer: Any) -> str:
 OK = "ok"
 PARTS = ("database", "vote_log", "broker", "backlog", "workers", "beat", "clock", "secret_key")
 _UNKNOWN = "unknown"
-#: Parts whose probe returns a bool, and their state if it is False.
+#: The parts whose probe returns a bool, and the state of each part if its probe returns False.
 _FAILURES = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
 _MODE_OF_PART = {
     "workers": modes.COUNTING_STOPPED,

@@ -10,7 +10,7 @@ from polls.votelog import get_log
 
 
 def log_status() -> dict[str, Any]:
-    """Return the backlog, and whether the log is the one that was counted. Raise its error if it is down."""
+    """Return the backlog, and whether the database counts from this log. Raise if the log is down."""
     heads = get_log().heads()
     found = [(row, heads.get(row.partition)) for row in Checkpoint.objects.order_by("partition")]
     backlogs = {row.partition: max(0, head.position - row.position) if head else 0 for row, head in found}

@@ -11,7 +11,7 @@ from polls.pages.views import poll_page
 
 @poll_page
 def earlier_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """Show earlier rounds. A reset removes their results from the poll's other pages."""
+    """Show earlier rounds. After a reset, the poll's other pages no longer show these results."""
     listed = rounds.with_results(rounds.public(poll))
     for each in listed:
         each["bundle"] = bundles.newest(poll.pk, each["round"].number)

@@ -1,7 +1,7 @@
 """The receipt page: the status of a voter's ballot, and how to check the whole count.
 
-A receipt is private, so the form sends it in the body, never in the address, which browsers, logs and
-caches keep. A lookup changes nothing, so the form needs no CSRF token, and the page can be cached.
+A receipt is private, so the form sends it in the body. Browsers, logs and caches keep addresses. A lookup
+changes nothing, so the form needs no CSRF token, and the page can be cached.
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ from polls.pages.views import poll_page, unknown_poll
 from polls.poll_document import poll_document
 from polls.text.integers import whole_number
 
-#: Enough for a receipt in a form.
+#: The most bytes of a form with a receipt.
 _BODY_MAX_BYTES = 4096
 
-#: By status of the ballot: tone, title and sentence.
+#: Tone, title and sentence for each status of a ballot.
 _VERDICTS: dict[str, tuple[str, Any, Any]] = {
     "counted": ("good", _("Counted"), _("Your ballot is part of the count.")),
     "accepted": (
@@ -116,7 +116,7 @@ def _form_page(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 
 def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpResponse:
-    # The same page for everybody; staff see more in the admin.
+    # Everybody gets the same page. Staff see more in the admin.
     public = may_see(poll.state, poll.results_visible, Viewer.PUBLIC)
     context = {
         "poll": poll_document(poll),

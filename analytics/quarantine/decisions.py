@@ -24,15 +24,16 @@ from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNot
 from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
-#: The maximum number of receipts for one decision. Counting waits until all of their ballots have been moved.
+#: The maximum number of receipts for one decision. Counting waits until the ballots of all receipts have been
+#: moved.
 MAX_RECEIPTS = 100_000
 
 
 def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> QuarantineOutcome:
     """Quarantine the ballots of these receipts' voters in the poll's current round.
 
-    If a voter has replaced the ballot of a receipt, the replacement is quarantined. All ballots move in one
-    transaction: tallies with only some of them moved would show what a few ballots mark.
+    If a voter has cast another ballot since the receipt, the voter's newest ballot is quarantined. All
+    ballots move in one transaction: tallies with only some of them moved would show what a few ballots mark.
     """
     outcome, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
     if len(given) > MAX_RECEIPTS:
@@ -70,7 +71,7 @@ def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
 
 
 def end(decision_id: int, by: str) -> Quarantine:
-    """Stop quarantining new ballots. Those in quarantine stay there."""
+    """Stop quarantining new ballots. Ballots that are in quarantine stay there."""
     with transaction.atomic():
         lock_all_checkpoints()
         decision = _lock(decision_id)
@@ -84,10 +85,10 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Release a decision's ballots. Idempotent. Moves ballots for a few seconds; the sweep moves the rest."""
+    """Release a decision's ballots. Idempotent. Move ballots for a few seconds; the sweep moves the rest."""
     with transaction.atomic():
         lock_all_checkpoints()
-        # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.
+        # Lock the poll before the decision, as a purge does. While the poll is locked, it can't close.
         of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
         poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
         decision = _lock(decision_id)

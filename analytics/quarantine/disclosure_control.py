@@ -17,9 +17,9 @@ from polls.models import Ballot, Poll, Round, State
 
 
 def minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
-    """Return the minimum number of ballots for a release, if this decision has fewer; else 0."""
+    """Return the minimum number of ballots for a release, or 0 if this decision has enough ballots."""
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
-        return 0  # while voting goes on, the tally changes by single ballots anyway
+        return 0  # an open poll's tally changes by single ballots anyway
     least = _least(poll, decision.round)
     ballots = Ballot.objects.filter(quarantine_id=decision.pk).order_by("voter_key")[:least].count()
     return least if 0 < ballots < least else 0
@@ -43,7 +43,7 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
 
 
 def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -> set[int | None]:
-    """Return the cells from which these voters' ballots may be moved. Count the other ballots in `outcome`.
+    """Return the cells from which these voters' ballots may be moved. Add other ballots to `outcome`.
 
     A cell is a set of ballots whose total the tallies have shown. The ballots that one decision released are
     a cell (`released_from`). All other ballots are the cell None: those that were never quarantined, and

@@ -20,32 +20,32 @@ from polls import lifecycle
 from polls.models import Ballot, Poll, Round
 from polls.votelog import store_clock
 
-CHUNK = 5000  # ballots that a release moves in one transaction; counting waits for it
+CHUNK = 5000  # ballots that a release moves in one transaction, while counting waits
 _VOTERS = 5000  # voters in one statement
-#: How long a page or a sweep moves released ballots. The next sweep continues.
+#: How long a page or a sweep moves released ballots. The next sweep moves the remaining ballots.
 MOVE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class QuarantineOutcome:
-    """The outcome for a list of receipts. If no ballot could be quarantined, there is no decision."""
+    """The outcome of quarantining by receipts. If no ballot could be quarantined, there is no decision."""
 
     decision: Quarantine | None = None
     ballots: int = 0
-    already: int = 0  # in quarantine before
-    too_few: int = 0  # not moved, since the tallies would show what they mark
-    not_counted: int = 0  # still to be counted, or dead letters
-    unknown: int = 0  # not receipts of this round
+    already: int = 0  # ballots that were in quarantine already
+    too_few: int = 0  # ballots that weren't moved, since the tallies would show what they mark
+    not_counted: int = 0  # ballots that are still to be counted, or are dead letters
+    unknown: int = 0  # receipts that don't belong to this round
 
 
 def resume_releases() -> None:
-    """Continue releases that were begun and not finished."""
+    """Continue the releases that are not finished."""
     for decision in Quarantine.objects.filter(released_at__isnull=False, moved_at=None).order_by("pk"):
         move_back(decision)
 
 
 def move_back(decision: Quarantine, progress: Callable[[int], None] | None = None) -> None:
-    """Move a released decision's ballots back into the first tally, chunk by chunk, for a few seconds."""
+    """Move a released decision's ballots back into the first tally, in chunks. Stop after a few seconds."""
     deadline = time.monotonic() + MOVE_SECONDS
     while decision.moved_at is None and time.monotonic() < deadline:
         moved = move_chunk_back(decision)
@@ -68,7 +68,7 @@ def move_chunk_back(decision: Quarantine) -> int:
             _move((decision.poll_id, decision.round), [selection for _voter, selection in some], into=False)
             result_updates.update_result(decision.poll_id, decision.round)
         else:
-            # Screens also show the number of decisions, and that has changed.
+            # Screens also show the number of decisions, which has changed.
             lifecycle.bump_revision(decision.poll_id)
         if len(some) < CHUNK:
             decision.moved_at = timezone.now()
@@ -77,7 +77,7 @@ def move_chunk_back(decision: Quarantine) -> int:
 
 
 def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome: QuarantineOutcome) -> None:
-    """Move these voters' ballots into the second tally. Ballots outside of `cells` stay."""
+    """Move these voters' ballots into the second tally, if they belong to one of the `cells`."""
     assert outcome.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
@@ -105,5 +105,5 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
         cells = ballot_cells(round_.method, selection)
         delta.add(where, second, cells, -1, quarantined=not into, stepped=stepped)
         delta.add(where, second, cells, 1, quarantined=into, stepped=stepped)
-    # Any partition will do: we hold the locks of all.
+    # The change can be written to any partition, since all partitions are locked.
     tally_deltas.add(0, delta)

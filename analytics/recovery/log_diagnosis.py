@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """The log's last position or the last counted one, whichever is higher. New entries come after it."""
+        """The log's last position or the last counted position, whichever is higher."""
         return max(self.counted, self.log_end or 0)
 
 
@@ -57,7 +57,7 @@ class Plan:
     now: str
     generations: dict[int, str]
     findings: list[Finding]
-    uncounted: int | None  # None: the old log can't be read
+    uncounted: int | None  # None if the old log can't be read
 
     @property
     def log_changed(self) -> bool:
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """How many entries are gone from the log, and were counted only in a newer copy of the database."""
+        """The number of entries that were trimmed, but not counted in this older copy of the database."""
         return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
 
     @property
@@ -74,13 +74,13 @@ class Plan:
 
 
 def diagnose(*, rebuild_all: bool = False) -> Plan:
-    """Compare log and checkpoints. Change nothing, except that a missing log is made.
+    """Compare log and checkpoints. Change nothing, but make the log if it is missing.
 
-    `rebuild_all`: plan to rebuild also the partitions that look consistent. They may be older copies: a
-    copy that lacks only uncounted ballots looks consistent.
+    With `rebuild_all`, plan to rebuild also the partitions that look consistent. An older copy of the log
+    looks consistent if it lacks only uncounted ballots.
     """
     log = get_log()
-    with suppress(LogInconsistent, LogUnsuitable):  # the damage that we diagnose
+    with suppress(LogInconsistent, LogUnsuitable):  # this function diagnoses such damage
         checkpoints.expected_heads()
     rows = list(Checkpoint.objects.order_by("partition"))
     was, now = f"{rows[0].log} × {len(rows)}", f"{log.name} × {log.partitions}"
@@ -104,7 +104,8 @@ def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
     elif head.position < row.position:
         damage = Damage.BEHIND
     else:
-        # Only counted entries are trimmed. If the next entry is gone, the database is older than the log.
+        # Only counted entries are trimmed. If the entry after the checkpoint is gone, the database is older
+        # than the log.
         following = log.read(row.partition, row.position, 1)
         first = following[0].first if following else head.position + 1
         damage = Damage.GAP if first > row.position + 1 else Damage.NONE
@@ -122,20 +123,20 @@ def _take_over(rows: Sequence[Checkpoint], heads: dict[int, Head], partitions: i
 
 
 def log_of(rows: Sequence[Checkpoint]) -> VoteLog:
-    """Return the log that the checkpoints name. The settings may name another one by now."""
+    """Return the log that the checkpoints name. The settings may name another log by now."""
     log: VoteLog = import_string(settings.VOTE_LOG_BACKENDS[rows[0].log])()
     log.partitions = len(rows)
     return log
 
 
 def count_uncounted(rows: Sequence[Checkpoint]) -> int | None:
-    """Count the uncounted ballots in the log that the checkpoints name. None if it can't be read."""
+    """Count the uncounted ballots in the checkpoints' log. Return None if the log can't be read."""
     try:
         log = log_of(rows)
         heads = log.heads()
         return sum(_uncounted_in(log, _compare(log, row, heads.get(row.partition))) for row in rows)
     except Exception:
-        # A store that is gone may raise anything.
+        # The client of a store that is gone may raise any exception.
         return None
 
 

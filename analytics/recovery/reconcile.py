@@ -2,8 +2,8 @@
 
 A log that was emptied, replaced or restored to an older copy has lost gates and claims, and its positions may
 be behind the checkpoints. Damaged partitions are rebuilt from the database under a new generation. The
-checkpoints name the old generation until the last step. Until then every append is refused and nothing is
-counted, so after a crash anywhere the next run can start over.
+checkpoints name the old generation until the last step. Before the last step every append is refused and
+nothing is counted, so after a crash anywhere the next run can start over.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ from polls.votelog.entries import Head, partition_of
 _CHUNK = 5000  # ballots per query
 _HELD_CHUNK = 50  # blocks per query, of up to 1,000 ballots each
 
-ClaimRow = tuple[int, int, bytes, bytes, str]  # as VoteLog.restore_claims takes them
+ClaimRow = tuple[int, int, bytes, bytes, str]  # the columns that VoteLog.restore_claims takes
 
 
 class ReconcileRefused(LandslideError):
@@ -43,7 +43,7 @@ class ReconcileRefused(LandslideError):
 class Restored:
     claims: int
     gates: int
-    stragglers: int  # ballots that a server with the old settings accepted into the old log meanwhile
+    stragglers: int  # ballots that a server with the old settings accepted into the old log
 
 
 def reconcile(
@@ -51,7 +51,7 @@ def reconcile(
 ) -> Restored:
     """Carry out the plan. `restored` is called with the number of claims after each chunk.
 
-    Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else reconciles too.
+    Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else has reconciled the log.
     """
     _check_allowed(plan, discard_uncounted)
     log = get_log()
@@ -83,7 +83,7 @@ def claims_to_restore() -> int:
 
 
 def gate_of(poll: Poll) -> Gate:
-    """Return the gate that belongs to a poll's state."""
+    """Return the gate that a poll in this state needs."""
     closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
     rules: dict[str, Any] = {
         "revote": poll.revote,
@@ -135,7 +135,7 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
 
 @contextmanager
 def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
-    """Lock all checkpoints in a transaction. Raise ReconcileRefused if they changed since the plan."""
+    """Lock all checkpoints in a transaction. Raise ReconcileRefused if they differ from the plan."""
     with transaction.atomic():
         rows = checkpoints.lock_all_checkpoints()
         if {row.partition: row.generation for row in rows} != plan.generations:
@@ -144,7 +144,7 @@ def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
 
 
 def _uncounted_letters() -> QuerySet[DeadLetter]:
-    """Select the waiting and rejected dead letters: their voters have claims too, but no counted ballot."""
+    """Select waiting and rejected dead letters. Their voters have claims, but no counted ballots."""
     return DeadLetter.objects.exclude(status=DeadLetter.Status.COUNTED)
 
 
@@ -163,7 +163,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
     while ballots := _ledger_after(voter):
         voter = ballots[-1][:3]
         yield [ballot for ballot in ballots if ballot[:2] not in purged]
-    # Held ballots come after the ledger: a held ballot may replace a counted one.
+    # Held ballots come after the ledger, since a held ballot may replace a counted ballot.
     last = 0
     while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):
         last = held[-1].pk
@@ -175,7 +175,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
 
 
 def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:
-    # Compare rows in SQL: for the ORM's OR of columns, SQLite would scan from the start each time.
+    # SQL compares rows, since SQLite would scan from the start each time for the ORM's OR of columns.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT poll_id, round, voter_key, ballot_id, selection FROM polls_ballot"
@@ -202,7 +202,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Set the gates of polls that changed during the rebuild: it may have written their old gates."""
+    """Set the gates of polls that changed during the rebuild, which may have written their old gates."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue
@@ -236,7 +236,7 @@ def _write_checkpoints(plan: Plan, log: VoteLog, heads: dict[int, Head]) -> None
 def _shut_old_log(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
     """Make the old log refuse further ballots. Return how many it has accepted since the plan.
 
-    If there are any, or if it can't be read, the old log is kept as it is.
+    If it has accepted ballots, or can't be read, the old log is kept as it is.
     """
     late = (count_uncounted(rows) or 0) - (uncounted or 0)
     if late > 0 or uncounted is None:

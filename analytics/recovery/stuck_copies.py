@@ -1,8 +1,8 @@
 """Terminate sessions of workers that froze in the middle of a COPY, since they keep a partition locked.
 
-PostgreSQL ends transactions that are idle for too long, but not while it waits for the next byte of a COPY:
-there neither statement_timeout nor idle_in_transaction_session_timeout applies. Workers write the ledger by
-COPY.
+PostgreSQL ends transactions that are idle for too long, but not while it waits for the next byte of a COPY.
+Neither statement_timeout nor idle_in_transaction_session_timeout applies to this wait. Workers write the
+ledger by COPY.
 """
 
 import logging
@@ -11,7 +11,8 @@ from django.db import connection
 
 logger = logging.getLogger(__name__)
 
-#: Only sessions with our own application_name: the COPY that restores a backup may take long.
+#: Only sessions with Landslide's application_name are terminated, since the COPY that restores a backup may
+#: take long.
 _END_STUCK = """
 SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user

@@ -1,4 +1,4 @@
-"""The tallies as viewers see them: who may see which figures, the documents, and a round's final result.
+"""The tallies as viewers see them: their visibility, their documents, and a round's final result.
 
 Start with `tallies.py`, which reads a poll and its tally at one moment, and `visibility.py`.
 It may import `analytics.models` and polls.

@@ -1,8 +1,9 @@
 """The minimum number of quarantined ballots whose marks are shown.
 
-Without it, somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
-from the tallies before and after. So no decision may move fewer ballots than this between the tallies. If a
-decision holds fewer, the second tally shows only its number of ballots (docs/decisions/quarantine.md).
+Without a minimum, somebody with a receipt and the right to quarantine could move a single ballot, and read
+its marks from the tallies before and after the move. So no decision may move fewer ballots than the minimum
+between the tallies. If a decision holds fewer, the second tally shows only its number of ballots
+(docs/decisions/quarantine.md).
 """
 
 from django.db import connection
@@ -22,15 +23,15 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Return the minimum for a round with this release step: LEAST, or the step if it is larger."""
+    """Return the minimum for a round with this release step. A step of more than LEAST is the minimum."""
     return max(LEAST, step)
 
 
 def withheld(poll_id: int, round_: int, step: int) -> bool:
     """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    They are withheld if any decision covers too few ballots. That includes the marks of larger decisions: if
-    one of these were released, subtraction would show the marks of the small decision.
+    They are withheld if any decision covers too few ballots. The marks of larger decisions are withheld too:
+    after the release of a larger decision, subtraction would show the marks of the small decision.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})

@@ -11,7 +11,7 @@ from polls.poll_document import poll_document
 
 
 def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
-    """Return the tally endpoint's document. Unless `visible`, nothing in it depends on a vote."""
+    """Return the tally endpoint's document. If `visible` is false, no field depends on a vote."""
     doc = {**poll_document(snap.poll), "visible": visible}
     if visible:
         doc["version"] = snap.version
@@ -38,7 +38,7 @@ def figures(snap: Snapshot) -> dict[str, Any]:
 
 
 def _both_tallies(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """Return the counts as if no ballot were in quarantine."""
+    """Return the sums of both tallies, as if no ballot were in quarantine."""
     both = Counter[str]()
     for key, count in counts.items():
         both[key.removeprefix(QUARANTINED)] += count

@@ -1,4 +1,4 @@
-"""Read a poll and its tally at one moment."""
+"""Read a poll and its tally in the state of one moment."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from polls.errors import PollNotFound
 from polls.methods import Method
 from polls.models import Poll, State
 
-#: The tally key that counts ballots, whatever the method.
+#: The tally key that counts ballots. Every method has it.
 BALLOTS = "ballots"
 #: Prefix of the second tally's keys, which count quarantined ballots.
 QUARANTINED = "quarantined:"
@@ -53,13 +53,14 @@ def snapshot(poll: Poll) -> Snapshot:
 
 
 def is_stepping(poll: Poll) -> bool:
-    """Return whether only released counts are shown, to staff too."""
+    """Return whether everybody, including staff, sees only released counts now."""
     return poll.release_step > 1 and poll.state in STEPPING
 
 
 def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
     shown = {key: count for key, count in counts.items() if key != REASONS}
-    # A step covers both tallies, so it may change the second one by a single ballot: withhold its marks.
+    # A step covers both tallies, so it may change the second tally by a single ballot. Its marks are
+    # withheld.
     return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
 
 
@@ -90,7 +91,7 @@ def _snapshot(poll: Poll, rows: Sequence[tuple[str, int, int, int | None, int | 
 
 
 def count_reasons(poll_id: int, round: int) -> int:
-    """Count the decisions that quarantine ballots of a round, or may do so."""
+    """Count the decisions that quarantine ballots of a round or may still quarantine some."""
     return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
 
 
@@ -123,9 +124,9 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
             return snap
 
 
-#: Columns: key, votes, changes. The row of quarantined ballots has two more: the number of decisions, and how
-#: many of them hold fewer than `least` ballots. One statement reads them at the same moment as the counts.
-#: Without quarantined ballots neither subquery runs.
+#: Columns: key, votes, changes. The row of quarantined ballots has two more columns: the number of decisions,
+#: and the number of decisions with fewer than `least` ballots. One statement reads these numbers at the same
+#: moment as the counts. Without quarantined ballots neither subquery runs.
 _SUMS = f"""
     SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
     CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (
@@ -138,7 +139,7 @@ _SUMS = f"""
 _COUNTED = f"""
     {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
 """
-#: One statement that also checks the poll's revision, so that the counts belong to the poll as we know it.
+#: The statement also checks the poll's revision, so that the counts belong to the poll that was read.
 _UNCHANGED_COUNTED = f"""
     {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
@@ -151,7 +152,7 @@ _UNCHANGED_RELEASED = """
 
 
 def _snapshot_if_unchanged(poll: Poll) -> Snapshot | None:
-    """Return the poll's snapshot, or None if anything but votes has changed since the poll was read."""
+    """Return the poll's snapshot, or None if more than the votes has changed since the poll was read."""
     stepping = is_stepping(poll)
     with connection.cursor() as cursor:
         cursor.execute(_UNCHANGED_RELEASED if stepping else _UNCHANGED_COUNTED, _query_params(poll))
@@ -161,12 +162,12 @@ def _snapshot_if_unchanged(poll: Poll) -> Snapshot | None:
     if stepping:
         counts, version = rows[0]
         return _released(poll, json.loads(counts or "{}"), version)
-    rows = [row for row in rows if row[0] is not None]  # a poll without counts has one empty row
+    rows = [row for row in rows if row[0] is not None]  # without counts, the join gives an empty row
     return _snapshot(poll, rows)
 
 
 def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
-    """Return the stamps of many polls with one query. A hub compares them with its own once a second."""
+    """Return the stamps of many polls with one query. Once a second, a hub looks for changed stamps."""
     ids = list(poll_ids)
     if not ids:
         return {}

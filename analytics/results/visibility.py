@@ -1,4 +1,4 @@
-"""Who may see a tally: the one place that decides it."""
+"""Decides who may see a tally. No other module decides it."""
 
 import enum
 
@@ -14,7 +14,7 @@ class Viewer(enum.Enum):
 
 
 def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
-    """Return whether a viewer may see the tally. This depends on the poll's stored state, never on a clock.
+    """Return whether a viewer may see the tally. The poll's stored state decides it, never a clock.
 
     Publishing doesn't show results that are for staff only. Changing `results_visible` does.
     """

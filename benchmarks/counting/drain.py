@@ -50,15 +50,15 @@ Ballot = tuple[int, int, bytes, bytes, str]
 
 @dataclass(frozen=True)
 class Sample:
-    pace: float  # ballots a second
-    per_cpu: float  # ballots per CPU second, the database's and the broker's included
+    pace: float  # ballots per second
+    per_cpu: float  # ballots per CPU second, including the database and the broker
 
     def __str__(self) -> str:
         return f"{self.pace:,.0f} ballots/s, {self.per_cpu:,.0f} per CPU-second"
 
 
 class Clock:
-    """Measure wall and CPU time of process trees from now on."""
+    """Measures the wall time and the CPU time of process trees from its creation."""
 
     def __init__(self, *roots: int) -> None:
         self._meter, self._started, self._own = Meter(*roots), time.monotonic(), self._waited_for()
@@ -74,7 +74,7 @@ class Clock:
 
 
 class Books:
-    """Landslide's database and vote log, without workers: only `landslide()` counts."""
+    """Landslide's database and vote log. No workers run, so only `landslide()` counts."""
 
     def __init__(self, bench: Bench, count: int) -> None:
         self.count = count
@@ -107,7 +107,7 @@ class Books:
         return sample
 
     def copy(self) -> Sample:
-        """Copy ready-made rows, one transaction per batch, without detecting second ballots."""
+        """Copy ready-made rows, one transaction per batch. Second ballots aren't detected."""
         batches = list(self._batches())
         with self.connect() as connection, connection.cursor() as cursor:
             clock = Clock(pid_of(self.postgresql))
@@ -137,7 +137,7 @@ class Books:
         return Sample(sample.pace, self.count / (self.count / sample.per_cpu + used))
 
     def _batches(self) -> Iterator[list[Ballot]]:
-        """Make the same number of rows for another poll, in batches of the same size and order."""
+        """Make rows for another poll. Number, batch size and order are those of Landslide's run."""
         size = self.batch or 10_000
         poll = random.randrange(1 << 40)
         for start in range(0, self.count, size):
@@ -163,7 +163,7 @@ class Books:
 
 
 def encode(rows: list[Ballot]) -> bytes:
-    """PostgreSQL's binary form of COPY: header, rows of length-prefixed fields, trailer."""
+    """Return the rows in the binary format of PostgreSQL's COPY."""
     parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
     for poll, round_, voter, ballot, selection in rows:
         text = selection.encode()
@@ -177,7 +177,7 @@ def encode(rows: list[Ballot]) -> bytes:
 
 
 class TaskAVote:
-    """The stock stack's worker: each vote's task recounts the poll and sends the result to viewers."""
+    """Runs the stock stack's worker. A task for each vote recounts the poll and sends the result."""
 
     def __init__(self, bench: Bench, tasks: int) -> None:
         self.stock, self.tasks = Stock(bench), tasks

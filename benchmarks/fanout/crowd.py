@@ -2,7 +2,7 @@
 
 It reads commands as JSON lines from standard input. `benchmarks.fanout.viewers` sends them. When a command is
 done, the process answers with one line. All sockets are on one epoll without a framework, so a message costs
-little more than the system call that reads it. So the server is the bottleneck, not this process.
+little more than the system call that reads it. The measured server is the bottleneck, not this process.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ _STDIN = 0
 _READ = 1 << 18
 _CONNECTING = select.EPOLLOUT
 _OPEN = select.EPOLLIN
-#: The smallest receive buffer that the system allows: a few messages fill it.
+#: The smallest receive buffer that the system allows. A few messages fill this buffer.
 _TINY_BUFFER = 1
-#: The usual segment size of a network. Loopback's is so large that the sender's buffer would have megabytes.
+#: The usual segment size of a network. Loopback's segment size is so large that the sender's buffer would
+#: have megabytes.
 _SEGMENT = 1400
 PATIENCE = 60
 
@@ -54,7 +55,7 @@ class Viewer:
 
     def reset(self) -> None:
         self.opened = False
-        self.level = -1  # ballots in the newest tally it has seen
+        self.level = -1  # number of ballots in the newest tally
         self.pending = b""
 
 
@@ -71,14 +72,14 @@ class Crowd:
         self._in_flight = 0
         self._jitter = False
         self._orders = b""
-        # The last read that was exactly one tally. Most viewers read the same bytes, which needn't be parsed
-        # again.
+        # The last bytes read that were exactly one tally. Most viewers read the same bytes, which needn't be
+        # parsed again.
         self._familiar: tuple[bytes, bytes, bytes, int] = (b"", b"", b"", -1)
         self.lost = 0
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was seen, but keep each viewer's latest tally."""
+        """Reset the counts of messages, but keep each viewer's latest tally."""
         self.tallies = self.others = self.bytes = 0
         self.moves: dict[tuple[int, int], array[float]] = {}
         self.since = time.monotonic()
@@ -140,7 +141,7 @@ class Crowd:
             self._epoll.modify(sock.fileno(), _OPEN)
 
     def _read_head(self, viewer: Viewer, data: bytes) -> bytes | None:
-        """Return the bytes after the server's answer; None until the answer is complete."""
+        """Return the bytes after the server's answer, or None until the answer is complete."""
         head, end, rest = (viewer.pending + data).partition(HEAD_END)
         if not end:
             viewer.pending = head
@@ -168,7 +169,7 @@ class Crowd:
         if not viewer.opened:
             self._in_flight -= 1
         del self._by_fd[viewer.socket.fileno()]
-        viewer.socket.close()  # which also removes it from the epoll
+        viewer.socket.close()  # close() also removes the socket from the epoll
         viewer.socket = None
         viewer.reset()
 
@@ -242,14 +243,14 @@ class Crowd:
         return bool(data)
 
     def do_join(self, count: int, stalled: bool = False, at_once: int = 64) -> dict[str, Any]:
-        """Add viewers. Answer when all are connected, and all but the stalled ones have a tally."""
+        """Add viewers. Answer when all are connected, and all viewers that aren't stalled have a tally."""
         self._at_once = at_once
         new = [Viewer(stalled) for _ in range(count)]
         self.viewers += new
         return self._bring_in(new)
 
     def do_rejoin(self, jitter: bool) -> dict[str, Any]:
-        """Drop all connections at once; each viewer reconnects without waiting for others."""
+        """Drop all connections at once. Each viewer reconnects without waiting for others."""
         self._at_once, self._jitter = len(self.viewers), jitter
         for viewer in self.viewers:
             self._hang_up(viewer)

@@ -20,15 +20,15 @@ NAME = "fanout"
 TITLE = "One tally to many viewers"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 300
-FIRST = 50  # viewers that connect before the measurement, so that one-time allocations aren't included
+FIRST = 50  # so many viewers connect before the measurement, which then has no one-time allocations
 SETTLE = 2.0
 SSE = "landslide, SSE"
 
 
 @dataclass(frozen=True)
 class Sample:
-    deliveries: float  # per CPU second of the serving processes
-    memory: float  # KiB of those processes per idle viewer
+    deliveries: float  # deliveries per CPU second of the serving processes
+    memory: float  # KiB of the serving processes per idle viewer
 
     def __str__(self) -> str:
         micro = 1e6 / self.deliveries
@@ -96,7 +96,7 @@ def measure(server: FanOut, count: int, seconds: float) -> Sample:
 
 
 def drain(viewers: Viewers, seconds: float = 10, ballots: int = 0) -> None:
-    """Wait until all viewers have the same tally of at least `ballots`, or the time is over."""
+    """Wait until all viewers have the same tally with at least `ballots`, or until the time is over."""
     deadline = time.monotonic() + seconds
     before = (-1, -1)
     while time.monotonic() < deadline:

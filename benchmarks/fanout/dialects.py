@@ -1,7 +1,7 @@
 """The viewer's side of the protocols by which the servers send tallies.
 
-No I/O: these functions take bytes and return messages. They decode only enough to count messages and identify
-tallies, so that thousands of viewers cost less than the measured server.
+The functions do no I/O: they take bytes and return messages. They decode only enough to count messages and
+identify tallies, so that thousands of viewers cost less than the measured server.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEAD_END = b"\r\n\r\n"
-_KEY = "bGFuZHNsaWRlLWJlbmNoIQ=="  # any 16 bytes: the server's answer isn't checked
+_KEY = "bGFuZHNsaWRlLWJlbmNoIQ=="  # these 16 bytes may be any, since the server's answer isn't checked
 _CLOSE, _PING = 8, 9
 _TALLY = re.compile(rb'"ballots"\s*:\s*(\d+)')
-_VOTES = re.compile(rb'"votes"\s*:\s*\{([^{}]*)\}')  # the stock stack's: choice -> votes
+_VOTES = re.compile(rb'"votes"\s*:\s*\{([^{}]*)\}')  # the stock stack's tally, choice -> votes
 _COUNT = re.compile(rb":\s*(\d+)")
 
-#: Complete messages, what the viewer must answer at once, and the remaining bytes.
+#: Complete messages, the bytes that the viewer must answer at once, and the remaining bytes.
 Heard = tuple[list[bytes], bytes, bytes]
 
 
@@ -27,7 +27,7 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Dialect:
-    """How to ask for tallies, what a successful answer is, and how to parse the stream."""
+    """A protocol: the request for tallies, the start of a successful answer, and the stream's parser."""
 
     name: str
     request: Callable[[str, str], bytes]  # host, path
@@ -36,7 +36,7 @@ class Dialect:
 
 
 def ballots_in(message: bytes) -> int | None:
-    """Return the number of ballots in a tally; None for any other message."""
+    """Return the number of ballots in a tally, or None for any other message."""
     if found := _TALLY.search(message):
         return int(found[1])
     if found := _VOTES.search(message):
@@ -87,7 +87,7 @@ def hear_frames(data: bytes) -> Heard:
 
 
 def hear_socket_io(data: bytes) -> Heard:
-    """Parse Engine.IO in WebSocket frames: an opening to answer, pings, and events."""
+    """Parse Engine.IO packets in WebSocket frames: the opening, which needs an answer, pings, and events."""
     frames, answer, rest = hear_frames(data)
     messages = []
     for frame in frames:

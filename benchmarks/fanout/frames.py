@@ -1,4 +1,4 @@
-"""Frames per viewer and their cost, while the rate of votes grows from ten to thousands a second."""
+"""Frames per viewer and their cost, at rates from ten to thousands of votes a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .viewers import Viewers
 NAME = "fanout-rate"
 TITLE = "Frames per viewer while votes grow from 10 to 5,000 a second"
 
-#: Half as many viewers as in `fanout`, since voters, stores and counting share the other core with them.
+#: Half as many viewers as in `fanout`, since the viewers share a core with voters, stores and counting.
 VIEWERS, QUICK_VIEWERS = 1_000, 200
 RATES = (10, 100, 1_000, 5_000)
 TICKS_A_SECOND = 10
@@ -24,8 +24,8 @@ TICKS_A_SECOND = 10
 
 @dataclass(frozen=True)
 class Sample:
-    frames: float  # per viewer and second
-    cpu: float  # seconds of the web process per second
+    frames: float  # frames per viewer and second
+    cpu: float  # CPU seconds of the web process per second
 
     def __str__(self) -> str:
         return f"{self.frames:.1f} frames a viewer and second, {self.cpu:.0%} of a core"

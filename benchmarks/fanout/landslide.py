@@ -20,7 +20,7 @@ from tests.system import Landslide
 from .servers import FanOut
 from .viewers import Door, allow_many_files
 
-#: Fast enough that the hub finds a new tally each time it reads one.
+#: Ballots per second. At this rate the hub finds a new tally each time it reads the tally.
 BALLOTS_A_SECOND = 200
 LATE = 1.1
 
@@ -56,7 +56,7 @@ class Running:
         return text.encode()
 
     def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
-        """Append ballots and let them be counted; return pairs of a due time and the ballots due by then."""
+        """Append ballots for the workers to count. Return pairs of a due time and the ballots due by then."""
         answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
         if answer["seconds"] > LATE * seconds + 1:
             raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")
@@ -84,7 +84,7 @@ class Running:
 
 
 def run(bench: Bench, until: ExitStack, *, apart: bool = True, **options: Any) -> Running:
-    """Start a system with an open poll. `apart`: web processes have one core, all others the other core."""
+    """Start a system with an open poll. If `apart`, the web processes don't share a core with others."""
     allow_many_files()
     system = bench.landslide(**{"web": 1, "worker": 1} | options)
     inside = until.enter_context(Ordered("benchmarks.inside", env=system.env))

@@ -10,7 +10,7 @@ from .viewers import Moves
 
 
 def reached_all(moves: Moves) -> list[tuple[float, int]]:
-    """Return pairs (time, n): from that time on, every viewer's newest tally shows at least n ballots.
+    """Return pairs (time, n). From this time on, every viewer's newest tally shows at least n ballots.
 
     Viewers that made no step are left out. Both times and numbers increase.
     """
@@ -18,7 +18,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # The number of viewers that began at a level: steps away from it − steps to it.
+        # The number of viewers that began at a level is the steps away from this level minus the steps to it.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():
@@ -38,7 +38,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
 
 
 def delays(reached: Sequence[tuple[float, int]], cast: Iterable[tuple[float, int]]) -> list[float]:
-    """For each (time, ballots cast by then), return the delay until all viewers saw them; inf if never."""
+    """Return the delay until all viewers saw each (time, ballots cast by then) of `cast`, or inf."""
     found = []
     at = 0
     for when, ballots in cast:

@@ -1,4 +1,4 @@
-"""The servers that broadcast tallies, each in its own process and with its own way to get them."""
+"""The servers that broadcast tallies. Each runs in its own process and gets tallies in its own way."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FanOut:
     name: str
     door: Door
     roots: list[int]
-    send: Callable[[float], None]  # sends tallies for this many seconds
+    send: Callable[[float], None]  # the argument says for how many seconds to send
 
 
 Publish = Callable[[bytes], None]
@@ -56,7 +56,7 @@ class Paced:
     def __init__(self, publish: Publish, template: bytes, rate: float = TALLIES_A_SECOND) -> None:
         self._publish, self._rate = publish, rate
         self._document = msgspec.json.decode(template)
-        self.one()  # so that new viewers get a tally at once
+        self.one()  # after this, new viewers get a tally at once
 
     def one(self) -> None:
         self.ballots += 1
@@ -80,7 +80,7 @@ def _post(port: int) -> Publish:
         try:
             post(message)
         except (http.client.HTTPException, ConnectionError):
-            line.close()  # the server closed the idle connection
+            line.close()  # the server has closed the idle connection
             post(message)
 
     return publish

@@ -25,7 +25,7 @@ PART_OF_CAPACITY = 0.7
 SECONDS, QUICK_SECONDS = 15.0, 3.0
 #: The stock stack sends a tally to every viewer for each vote, so a few votes keep it busy long enough.
 STOCK_VOTES, STOCK_SECONDS = 30, 40.0
-STOCK_OFFERED = 10.0  # seconds within which it must accept these votes
+STOCK_OFFERED = 10.0  # the stock stack must accept the votes in so many seconds
 DRAIN = 120
 
 
@@ -40,7 +40,7 @@ class Sample:
 
 
 def everywhere() -> set[int]:
-    """All processes share all cores: servers, stores, workers, voters and viewers."""
+    """Return all cores. Servers, stores, workers, voters and viewers share them."""
     return os.sched_getaffinity(0)
 
 
@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
 
     rate = PART_OF_CAPACITY * capacity(ours, seconds=bench.seconds, connections=64)
     stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=STOCK_OFFERED, count=STOCK_VOTES, connections=4)
-    # Enough votes for a p99, within the time that a run may take.
+    # The rate is high enough for a p99, within the time that a run may take.
     stock_seconds = min(STOCK_SECONDS, max(seconds, STOCK_VOTES / stock_rate))
     taken: dict[str, list[Sample]] = bench.in_turn(
         {
@@ -93,7 +93,7 @@ def crowd(door: Door, count: int) -> Viewers:
 
 
 def votes_shown_a_second(target: Target, viewers: Viewers, **load: float) -> float:
-    """Measure at full speed, until the last viewer has the last vote."""
+    """Return the votes per second at full speed, until the last viewer has seen the last vote."""
     before = viewers.levels()[0]
     viewers.clear()
     report = sound(target.offer(cores=everywhere(), **load))
@@ -113,12 +113,12 @@ def at_rate(target: Target, viewers: Viewers, rate: float, seconds: float) -> Sa
 
 
 def schedule(report: Report, rate: float, before: int) -> list[tuple[float, int]]:
-    """Return when each vote was due, and its number n: tallies with n or more ballots include it."""
+    """Return each vote's due time and number n. Tallies with n or more ballots include this vote."""
     return [(report.started + number / rate, before + number + 1) for number in range(report.sent)]
 
 
 def until_seen(viewers: Viewers, ballots: int) -> list[tuple[float, int]]:
-    """Wait until all viewers have seen all ballots; return pairs as `reached_all` does."""
+    """Wait until all viewers have seen all ballots. Return pairs as `reached_all` does."""
     drain(viewers, DRAIN, ballots)
     lowest, seen = viewers.levels()[0], viewers.report()
     reached = reached_all(seen.moves)

@@ -1,4 +1,4 @@
-"""Viewers that read nothing: their effect on the others, and their memory."""
+"""The effect of viewers that read nothing on other viewers and on the server's memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "5 % of viewers stalled at a zero window"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 200
 STALLED = 0.05
-#: Long enough to fill the kernel's buffer of a stalled socket.
+#: A load of 25 seconds is long enough to fill the kernel's buffer of a stalled socket.
 SECONDS, QUICK_SECONDS = 25.0, 5.0
 WITH, WITHOUT = "with stalled viewers", "none stalled"
 
@@ -92,5 +92,5 @@ def take(ours: Running, count: int, stalled: int, seconds: float) -> Sample:
     if seen.lost:
         raise RuntimeError(f"{seen.lost} healthy viewers were lost")
     delays = each_delay(seen.moves, [(when, before + ballots) for when, ballots in cast])
-    time.sleep(1.0)  # until the server has noticed that the viewers are gone
+    time.sleep(1.0)  # by then the server has noticed that the viewers are gone
     return Sample(percentiles(delays)["p99"], memory)

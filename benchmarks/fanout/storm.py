@@ -1,4 +1,4 @@
-"""All viewers lose the connection and reconnect at once: how long it takes until all are up to date."""
+"""The time until all viewers are up to date after all of them lost their connections at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READS = "SELECT queryid, calls FROM pg_stat_statements WHERE query ~ '^SELECT.*(
 @dataclass(frozen=True)
 class Sample:
     seconds: float
-    reads: float  # of the database, in addition to an idle system's
+    reads: float  # database reads in addition to those of an idle system
     lost: int
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Storm:
             after = self.reads()
         if answer["missing"]:
             raise RuntimeError(f"{answer['missing']} viewers did not come back")
-        time.sleep(1.0)  # until the servers have noticed that the viewers are gone
+        time.sleep(1.0)  # by then the servers have noticed that the viewers are gone
         usual = answer["seconds"] / IDLE_SECONDS
         extra = sum(
             max(0.0, calls - before[query] - (before[query] - idle[query]) * usual)
@@ -108,6 +108,6 @@ class Storm:
         return Counter(dict(self._statistics.execute(READS).fetchall()))
 
     def kill_web(self) -> None:
-        """Kill the web processes; the supervisor starts new ones."""
+        """Kill the web processes. The supervisor starts new web processes."""
         for pid in self.ours.web:
             os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks.orders import Ordered, OrderFailed
 
-#: (from, to) numbers of ballots -> when each viewer made this step (monotonic seconds).
+#: Keys are steps (from, to) in numbers of ballots. Values say when viewers made this step, in monotonic
+#: seconds.
 Moves = dict[tuple[int, int], "array[float]"]
 
 
@@ -29,7 +30,7 @@ class Door:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the viewers saw between `clear` and `report`."""
+    """The tallies that viewers saw between `clear` and `report`."""
 
     seconds: float
     viewers: int
@@ -70,7 +71,7 @@ class Viewers(Ordered):
         return self.order("rejoin", jitter=jitter)
 
     def lose_all(self, drop: Callable[[], object], *, jitter: bool) -> dict[str, Any]:
-        """Drop all connections with `drop`; return how long it took until all viewers were back."""
+        """Drop all connections with `drop`. Return the time until all viewers were back."""
         self.tell("await_return", jitter=jitter)
         drop()
         return self.answer()

@@ -1,4 +1,4 @@
-"""An HTTP load generator in a process of its own: open-loop at a fixed rate, or as fast as answers come."""
+"""An HTTP load generator in its own process. Its rate is fixed, or as high as the server's answers allow."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from benchmarks.load.wire import Connection
 TICK = 0.001
 LOOK_FOR_LATE = 0.25  # seconds between checks for overdue answers
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)")
-FIRST_PAUSE = 0.5  # before a retry without a Retry-After
+FIRST_PAUSE = 0.5  # seconds before a retry if the answer has no Retry-After
 WORTH_ANOTHER_TRY = ("429", "503", "unknown")
 
 
 class Schedule:
-    """The schedule: when each request is due, whatever happened to earlier requests."""
+    """The schedule says when each request is due, whatever happened to earlier requests."""
 
     def __init__(self, rate: float, start: float) -> None:
         self.rate, self.start = rate, start
@@ -70,13 +70,13 @@ class Generator:
         self.free: list[Connection] = []
         self.open: set[Connection] = set()
         self.opening = 0
-        self.queue: deque[int] = deque()  # due, waiting for a free connection
-        self.due: dict[int, float] = {}  # of sent and queued requests
+        self.queue: deque[int] = deque()  # numbers of due requests that wait for a free connection
+        self.due: dict[int, float] = {}  # due times of sent and queued requests
         self.tries: Counter[int] = Counter()
         self.unknown = self.retried = self.next = 0
         self.schedule: Schedule | None = None
         self.ends = 0.0
-        self.tasks: set[asyncio.Future[None]] = set()  # the event loop keeps only weak references
+        self.tasks: set[asyncio.Future[None]] = set()  # the event loop keeps only weak references to tasks
         self.last_answer = 0.0
         self.ran_out = False
 
@@ -112,7 +112,7 @@ class Generator:
             self.free.append(connection)
 
     def _send_next(self, connection: Connection) -> bool:
-        """Send at full speed: every free connection sends the next request."""
+        """Send at full speed. Every free connection sends the next request."""
         if self.plan.rate or not self.ends or (now := time.perf_counter()) >= self.ends:
             return False
         if (number := self._take(now)) is None:

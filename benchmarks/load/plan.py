@@ -12,16 +12,18 @@ from hdrh.histogram import HdrHistogram
 LONGEST_US = 120_000_000
 PERCENTILES = (50, 90, 99, 99.9)
 
-#: Ms by which the load may be late at its 99th percentile. A load that is later measures only itself.
+#: The load may be so many milliseconds late at its 99th percentile. A load that is later measures only
+#: itself.
 OWN_LAG_ALLOWED_MS = 25
 
 
 @dataclass
 class Plan:
-    """`template` is a request's text, with {cookie}, {ballot_id} and {choice} at most once and in this order.
+    """The plan of a load.
 
-    `voters` is a file with one cookie a line. Without it, the same request is sent again and again.
-    `requests` is a file of complete requests, and each of them is sent once.
+    `template` is a request's text, with {cookie}, {ballot_id} and {choice} at most once and in this order.
+    `voters` is a file with one cookie per line. Without this file, the same request is sent again and again.
+    `requests` is a file of complete requests, and each request is sent once.
     """
 
     port: int
@@ -29,25 +31,25 @@ class Plan:
     voters: str = ""
     requests: str = ""
     first: int = 0  # the first voter or request that this load uses
-    count: int = 0  # the maximum; 0: as many as the file has
+    count: int = 0  # the maximum number of requests; 0: as many as the file has
     choices: int = 1
-    rate: float = 0  # a second; 0: full speed on these connections
+    rate: float = 0  # requests per second; 0: full speed
     seconds: float = 5
     connections: int = 64
-    most_connections: int = 0  # open more, up to this number, while all wait for answers; 0: none
+    most_connections: int = 0  # more connections, up to this number, open while all others wait
     accepted: int = 202  # the status of an accepted request
     units: str = ""  # text to count in an accepted answer's body, if an answer covers several ballots
-    timeout: float = 30  # after this the outcome is unknown
-    retries: int = 0  # of 429, 503 and unknown outcomes, after Retry-After
-    journal: str = ""  # where to write the ballot_ids of accepted ballots
+    timeout: float = 30  # after so many seconds the outcome is unknown
+    retries: int = 0  # after 429, 503 and unknown outcomes; each waits for Retry-After
+    journal: str = ""  # a file for the ballot_ids of accepted ballots
 
 
 @dataclass
 class Report:
     """The result of a load.
 
-    Latencies are in ms, of accepted and of all answered requests. They count from when a request was *due*,
-    even if no connection was free or the load was late (coordinated omission).
+    Latencies are in ms, of accepted and of all answered requests. A latency counts from the time when the
+    request was *due*, even if no connection was free or the load was late (coordinated omission).
     """
 
     sent: int = 0
@@ -55,18 +57,18 @@ class Report:
     units: int = 0
     unknown: int = 0  # ballots without an answer, even after retries
     retried: int = 0
-    waiting: int = 0  # due, but not answered when the load gave up
+    waiting: int = 0  # due requests without an answer when the load gave up
     statuses: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     started: float = 0  # when the first request was due, by the machine's monotonic clock
-    seconds: float = 0  # from the first request due to the last answer
-    accepted_in_time: int = 0  # while the load was running: the goodput
+    seconds: float = 0  # time from the first due request to the last answer
+    accepted_in_time: int = 0  # accepted while the load was running
     offered_seconds: float = 0
     latency: dict[str, float] = field(default_factory=dict)
     latency_of_all: dict[str, float] = field(default_factory=dict)
     own_lag: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0
-    ran_out: bool = False  # out of voters or requests before the time was over
+    ran_out: bool = False  # voters or requests ran out before the time was over
 
     @property
     def goodput(self) -> float:
@@ -74,7 +76,7 @@ class Report:
 
     @property
     def void(self) -> str:
-        """Return why the figures are invalid: they measure the load, not the server. "" if they are valid."""
+        """Return why the figures measure the load instead of the server, or "" if the figures are valid."""
         lag = self.own_lag.get("p99", 0)
         if lag > OWN_LAG_ALLOWED_MS:
             return f"the load kept {lag:.0f} ms behind its own schedule (p99)"

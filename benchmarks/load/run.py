@@ -20,11 +20,11 @@ class LoadFailed(Exception):
 
 
 class Void(LoadFailed):
-    """The load itself was the bottleneck, as on a busy machine; worth a retry."""
+    """The load generator was the bottleneck, as on a busy machine. A retry may succeed."""
 
 
 class Load:
-    """A connected load that waits for `go()`; `wait()` returns its report."""
+    """A connected load that waits for `go()`. `wait()` returns its report."""
 
     def __init__(self, plan: Plan, cores: set[int] | None = None) -> None:
         self._seconds = plan.seconds + plan.timeout

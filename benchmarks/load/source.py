@@ -1,4 +1,4 @@
-"""Requests. Nearly all of their bytes are made before the load starts."""
+"""Requests. Nearly all bytes of the requests are made before the load starts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _ballots(plan: Plan, cookies: list[bytes]) -> tuple[Make, Callable[[int], st
 
 
 def post(path: str, body: str, *, cookie: str = "", headers: str = "") -> str:
-    """Make a template: a POST of this JSON body, whose placeholders have a fixed length."""
+    """Make a template of a POST with this JSON body. Its placeholders have a fixed length."""
     length = len(body.replace("{ballot_id}", BALLOT_ID).replace("{choice}", CHOICE).encode())
     cookies = f"Cookie: {cookie}\r\n" if cookie else ""
     return (

@@ -1,7 +1,8 @@
 """Visitors who take one step after another: page, voter endpoint, socket, ballot (`benchmarks.orders`).
 
-Each visitor has a connection of its own, as a browser has, and a second one for its socket. All of them take
-a step before any takes the next, so the measuring process can read the server's CPU time between two steps.
+Each visitor has a connection of its own, as a browser has, and a second one for its socket. All visitors take
+a step before any visitor takes the next step, so the measuring process can read the server's CPU time between
+two steps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import uvloop
 from benchmarks.load.source import post
 from benchmarks.orders import obey
 
-AT_A_TIME = 32  # visitors who wait for an answer
+AT_A_TIME = 32  # number of visitors who wait for an answer at the same time
 PATIENCE = 60.0
 BROWSER = (
     "User-Agent: Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0"
@@ -63,7 +64,7 @@ class Visitors:
         self.port = 0
 
     def do_arrive(self, port: int, count: int) -> dict[str, Any]:
-        """Forget all visitors, and let `count` new ones come."""
+        """Replace all visitors by `count` new visitors."""
         self._each([*self.wires, *self.sockets], self._hang_up)
         self.port, self.wires, self.sockets, self.cookies = port, [], [], [""] * count
         return {}
@@ -135,7 +136,7 @@ class Visitors:
             await wire.writer.wait_closed()
 
     def _each(self, items: Any, step: Callable[[Any], Awaitable[None]]) -> dict[str, Any]:
-        """Carry out a step for all items, AT_A_TIME at once."""
+        """Carry out a step for all items, for AT_A_TIME items at once."""
 
         async def several() -> None:
             for item in left:

@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._generator = generator
         self._buffer = b""
         self.transport: asyncio.Transport | None = None
-        self.number = -1  # of the request in progress
+        self.number = -1  # number of the request in progress
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,3 +1,3 @@
-"""Accepting ballots, the whole system, and the tally over HTTP."""
+"""Measures of accepting ballots, of the whole system, and of the tally over HTTP."""
 
 ORDER = ("ingest", "batch", "visit", "whole", "overload", "tally304", "growth", "screen")

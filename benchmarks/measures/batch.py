@@ -1,4 +1,4 @@
-"""The gain from batches: ballots per CPU-second of the web process, in batches and one by one."""
+"""The gain from batches: ballots per CPU-second of the web process, in batches and as single ballots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "batch"
 TITLE = "The batch endpoint against the single one"
 SIZE = 1_000
 CONNECTIONS = 2  # a client that sends batches waits for each answer
-FASTEST = 80_000  # more ballots a second than Landslide can accept; sets how many are made in advance
+FASTEST = 80_000  # so many ballots are made for each second; Landslide accepts fewer
 
 Sample = tuple[float, float]  # ballots per CPU-second of the web process, and of everything
 
@@ -73,7 +73,7 @@ def measured(target: OurSystem, load: Load, after=lambda report: report) -> Samp
 
 
 class Batches:
-    """Make requests in advance; every ballot in them has its own voter and ballot_id."""
+    """Make requests in advance. Every ballot in the requests has its own voter and ballot_id."""
 
     def __init__(self, target: OurSystem, home: Path) -> None:
         self.target, self.home = target, home

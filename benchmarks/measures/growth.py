@@ -1,8 +1,8 @@
 """The cost of a ballot after millions of others: CPU of all processes per ballot.
 
 At each size of the poll the same number of ballots arrives over HTTP at the same rate. The CPU time is
-measured until all are counted. Earlier ballots are real: each has its claim in Redis and its row in the
-ledger.
+measured until all ballots are counted. Earlier ballots are real: each has its claim in Redis and its row in
+the ledger.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TITLE = "As a poll grows"
 POINTS = (100_000, 1_000_000, 3_000_000, 10_000_000)
 QUICK_POINTS = (100_000, 1_000_000)
 RATE = 2_000
-REPEATS = 5  # of short loads, so that a checkpoint or vacuum in one of them doesn't change the median
+REPEATS = 5  # short loads, so that a checkpoint or vacuum in one load doesn't change the median
 GIB = 2**30
 BYTES_A_BALLOT = {
     "disk": 900,
@@ -79,7 +79,7 @@ def counted(target: OurSystem) -> int:
 
 
 def fill(target: OurSystem, ballots: int) -> float:
-    """Wait until this many are counted; return how long it took."""
+    """Fill the poll until `ballots` are counted. Return the seconds that this took."""
     started = time.monotonic()
     target.run_inside("benchmarks.targets.fill", target.code, str(max(0, ballots - counted(target))))
     wait_for(lambda: counted(target) >= ballots, 120, "the filled-in ballots to be counted")
@@ -87,7 +87,7 @@ def fill(target: OurSystem, ballots: int) -> float:
 
 
 def settle(target: OurSystem) -> None:
-    """Finish the stores' maintenance after filling, since it isn't part of the next ballot's cost."""
+    """Finish the stores' maintenance after filling, which isn't part of the next ballot's cost."""
     assert target.system.redis
     with target.system.redis.client() as client:
         wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 120, "Redis's rewrite")

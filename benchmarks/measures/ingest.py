@@ -10,7 +10,7 @@ from benchmarks.targets.base import sound
 
 NAME = "ingest"
 TITLE = "Accepting ballots"
-CONNECTIONS = 256  # voters at a time; with fewer, every system would form smaller groups
+CONNECTIONS = 256  # voters at a time; with fewer voters, every system would form smaller groups
 
 
 def run(bench: Bench) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Three times as many ballots as the capacity: how many are accepted, how fast, and how many get no answer.
+"""Ballots at three times the capacity: how many are accepted, how fast, and how many get no answer.
 
 The whole system, and nginx if it is in front, shares one core, so that no part escapes the overload. The load
 has the other core to itself.
@@ -20,8 +20,8 @@ from tests.servers import Nginx, started
 NAME = "overload"
 TITLE = "Three times the capacity"
 TIMES = 3
-CONNECTIONS = 128  # at the peak: enough to fill each append
-MOST_CONNECTIONS = 4_000  # under overload a voter without a free connection opens another
+CONNECTIONS = 128  # connections at the peak, enough to fill each append
+MOST_CONNECTIONS = 4_000  # under overload a voter without a free connection opens a new connection
 SHED = "503"
 
 

@@ -1,4 +1,4 @@
-"""Latency of a ballot until another browser shows it, on an idle system: latency.py as a measure."""
+"""Latency of a ballot until another browser shows it, on an idle system. Runs latency.py as a measure."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ AGAIN = {
 VISITORS, QUICK_VISITORS = 2_000, 500
 STOCK_PART = 10  # stock gets a tenth of the visitors, since all of them would take minutes
 MOST_MS, AGAIN_MOST_MS, STOCK_RATIO = 0.6, 1.0, 1 / 30
-#: Text that differs between polls, and so comes from the database in stock's page.
+#: Text that differs between polls. In stock's page, this text comes from the database.
 QUESTION = re.compile(r'(<h1 id="question"[^>]*>)[^<]*')
 CARDS = re.compile(r'(<div class="choices"[^>]*>)\s*(<label.*?</label>).*?(\s*</div>)', re.DOTALL)
 LABEL = re.compile(r'(<span class="label"[^>]*>)[^<]*')
@@ -81,7 +81,7 @@ def run(bench: Bench) -> list[Row]:
 
 
 def as_template(source: str) -> str:
-    """Turn our page into a template of Django: question and choices are filled in, the rest is text."""
+    """Turn Landslide's page into a Django template. Only its question and choices are variables."""
     card = CARDS.search(source)
     if card is None or "{{" in source or "{%" in source:
         raise ValueError("The voter's page isn't as expected.")
@@ -117,7 +117,7 @@ def stock_way(stock: Stock) -> Way:
 def visit(way: Way, visitors: Ordered, count: int) -> Sample:
     """Return the milliseconds of each step, and of all steps together.
 
-    The sockets are closed before the ballots: what showing tallies costs is another measure (`fanout`).
+    The sockets are closed before the ballots, since `fanout` measures the cost of showing tallies.
     """
     visitors.order("arrive", port=way.target.port, count=count)
     sample = {}
@@ -135,7 +135,7 @@ def visit(way: Way, visitors: Ordered, count: int) -> Sample:
 
 
 def returning(ours: OurSystem, visitors: Ordered, inside: Ordered, count: int) -> Sample:
-    """Return the milliseconds of `voter/` for those who have voted, have an invite, a pass or an account."""
+    """Return the milliseconds of `voter/` for visitors who have voted or have an invite, pass or account."""
     sample = {}
     path = f"/api/v1/polls/{ours.code}/voter/"
     everybody = 2 * count

@@ -23,10 +23,11 @@ from benchmarks.viewer import Viewer
 NAME = "whole"
 TITLE = "Accepted, counted and shown"
 SECONDS, QUICK_SECONDS = 60.0, 10.0
-#: Stock recounts its whole table for each vote, so it slows down as the table grows. A short run favours it.
+#: Stock recounts its whole table for each vote, so it slows down as the table grows. A short run favours
+#: stock.
 STOCK_SECONDS, QUICK_STOCK_SECONDS = 20.0, 6.0
 REPEATS = 2
-CONNECTIONS = (8, 32, 128)  # all are tried first; each system keeps its best
+CONNECTIONS = (8, 32, 128)  # all three numbers are tried; each system keeps its best
 BACKLOG_SECONDS = 2  # the goal for the time from the last answer until a viewer has seen the last ballot
 ANY_CORE = set(os.sched_getaffinity(0))
 
@@ -36,9 +37,9 @@ class Sample:
     ballots: int
     shown_per_second: float
     accepted_per_second: float
-    backlog_seconds: float  # from the last ballot's answer until a viewer has seen it
+    backlog_seconds: float  # from the last ballot's answer until a viewer has seen the ballot
     lost: int
-    spent: dict[str, float]  # CPU seconds by part
+    spent: dict[str, float]  # CPU seconds by part of the system
 
     @property
     def shares(self) -> str:

@@ -1,4 +1,4 @@
-"""The peers: each has its own folder, and a measure starts it in its own processes.
+"""The peers. Each peer has its own folder, and a measure starts the peer in its own processes.
 
 If a folder has a package.json, its npm packages are installed by package-lock.json into .venv, and again when
 that file changes.

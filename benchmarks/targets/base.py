@@ -14,14 +14,14 @@ from benchmarks.processes import load_core, pin, server_core
 
 
 class Target:
-    """A running system with its own voters, who each vote once."""
+    """A running system with its own voters. Each voter votes once."""
 
     name = "target"
     port = 0
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # more ballots a second than this system can accept; sets how many voters are made
+    fastest = 25_000  # so many voters are made for each second; the system accepts fewer ballots
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"
@@ -39,7 +39,7 @@ class Target:
 
     @property
     def parts(self) -> dict[str, list[int]]:
-        """Return all its processes by role."""
+        """Return all processes of the system by role."""
         raise NotImplementedError
 
     def mint(self, count: int) -> None:
@@ -63,7 +63,7 @@ class Target:
             self._minted += short
 
     def load(self, cores: set[int] | None = None, **options: Any) -> Load:
-        """Prepare a load that waits for `go()`. Pass its report to `used`."""
+        """Prepare a load that waits for `go()`. Pass the report of the load to `used`."""
         return Load(self.plan(**options), cores)
 
     def used(self, report: Report) -> Report:
@@ -80,10 +80,10 @@ class Target:
         self.offer(seconds=seconds)
 
     def keep_web_apart(self) -> None:
-        """Pin the web process to its own core, and everything else to the load's."""
+        """Pin the web process to its own core, and all other processes to the load's core."""
         pin(self.web, server_core())
         pin(set(self.behind) - set(self.web), load_core())
-        pin(self.web, server_core())  # again: web processes may be descendants of `behind`
+        pin(self.web, server_core())  # pinned again, since web processes may be descendants of `behind`
 
 
 def sound(report: Report, *, refused: Iterable[str] = ()) -> Report:

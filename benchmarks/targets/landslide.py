@@ -83,7 +83,7 @@ class OurSystem(Target):
         return int(self.tally()["ballots"])
 
     def wait_until_quiet(self, seconds: float = 120) -> int:
-        """Wait until the number of counted ballots stops growing; return it."""
+        """Wait until the number of counted ballots stops growing. Return this number."""
         seen = [-1]
 
         def still() -> bool:
@@ -98,7 +98,7 @@ class OurSystem(Target):
         wait_for(lambda: self.counted() >= ballots, seconds, f"{ballots} counted ballots")
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Read from the system's database, to check its own answers."""
+        """Read from the system's database, to check the system's answers."""
         assert self.system.postgresql
         with self.system.postgresql.connect(self.system.database) as connection:
             return connection.execute(query, values or None).fetchall()

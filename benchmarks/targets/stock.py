@@ -40,7 +40,7 @@ class Stock(Target):
     ) -> None:
         super().__init__(bench.home)
         self.postgresql = bench.postgresql
-        self.redis = Redis(appendonly="no")  # a typical broker; it holds no votes
+        self.redis = Redis(appendonly="no")  # a typical broker's Redis, which holds no votes
         bench.until.enter_context(started(self.redis))
         self.database = f"stock_{secrets.token_hex(4)}"
         self.postgresql.create_database(self.database)

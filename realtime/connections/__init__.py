@@ -1,4 +1,4 @@
-"""How viewers reach the hub: WebSocket, event stream and tally endpoint, each a plain ASGI application.
+"""Viewers' ways to the hub: WebSocket, event stream and tally endpoint, each a plain ASGI application.
 
 Start with websocket.py. May import the hub and everything below it.
 """

@@ -1,4 +1,4 @@
-"""A viewer's connection: handed over to the server if possible, otherwise over plain ASGI messages."""
+"""A viewer's connection. It is handed over to the server, or else uses plain ASGI messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from realtime.protocol import Message
 
 
 async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
-    """Subscribe the viewer over a connection that the server takes over. Return False if it can't."""
+    """Let the server take the connection over, and subscribe the viewer. Return False if it can't."""
     take_over = (scope.get("extensions") or {}).get(HAND_OVER)
     connection = take_over(subscriber) if take_over else None
     if connection is None:
@@ -22,7 +22,7 @@ async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
 
 
 class ASGIConnection:
-    """Sends messages one by one in its own task. Writing is paused until all are sent."""
+    """Sends messages one by one in its own task. Writing is paused until all messages are sent."""
 
     def __init__(self, listener: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
         self.writing_paused = False

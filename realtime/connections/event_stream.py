@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
 SUFFIX = "/stream/"
-#: How long a client waits before it reconnects. Random, since all clients lose a server at the same moment.
+#: How long a client waits before it reconnects. The time is random, since all clients lose a server at the
+#: same moment.
 RETRY_MILLISECONDS = (1000, 4000)
 #: A stream that wasn't handed over ends after this time, since the server may buffer for a stalled client
 #: without limit.
@@ -51,7 +52,7 @@ class EventStreamLane:
 
 
 async def _requested_channel(scope: Scope) -> Channel | None:
-    """Return the channel whose stream is requested, or None if the request must be passed on."""
+    """Return the channel of the requested stream, or None if Django must answer the request."""
     path = PATH.fullmatch(scope["path"])
     headers = dict(scope["headers"])
     if (
@@ -81,8 +82,8 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # No empty line follows, so that this field becomes part of the first event: some clients expect an event
-    # in every block.
+    # No empty line follows, so this field becomes part of the first event. Some clients expect an event in
+    # every block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
@@ -100,7 +101,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
 
 
 def _access_cookies(scope: Scope) -> bytes:
-    """Return the cookies that identify the viewer, or none if another site's page makes the request."""
+    """Return the cookies that identify the viewer. Return none if another site's page makes the request."""
     headers = scope["headers"]
     host = _host(scope, dict(headers)).decode("latin-1")
     if not origin_allowed(origin_of(headers), host, secure=is_secure(scope)):

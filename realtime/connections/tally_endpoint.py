@@ -1,9 +1,9 @@
 """Answers requests for public tallies from the hub's snapshot, without Django.
 
-This module remembers the headers of the view's responses. If a request is like an earlier one in everything
-that Django looks at, it is sent the same headers, with the hub's ETag and document. So the response is what
-the view would send, whatever middleware is added. A request goes to the view if the view hasn't answered one
-like it yet, or if the poll's snapshot may be out of date.
+This module remembers the headers of the view's responses. If a request is like an earlier request in
+everything that Django looks at, the response has the same headers, with the hub's ETag and document. So the
+response is what the view would send, whatever middleware is added. A request goes to the view if the view
+hasn't answered a request like it yet, or if the poll's snapshot may be out of date.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 #: The only cookie that a public response may depend on: it sets the language of the headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 MAX_KNOWN = 512  # responses whose headers are remembered
-MAX_KEY_BYTES = 2048  # for the headers in a request's key
-MAX_CHANNELS = 1000  # with this many open channels, this module opens no more
+MAX_KEY_BYTES = 2048  # the largest total size of the headers in a request's key
+MAX_CHANNELS = 1000  # with so many open channels, requests open no further channels
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 
 
 class TallyLane:
-    """Responds if the hub's snapshot is certainly current. Otherwise passes the request on to the view."""
+    """Responds if the hub's snapshot is certainly current, and passes other requests on to the view."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -1,6 +1,6 @@
 """A viewer's WebSocket, as a plain ASGI application.
 
-A Channels consumer would cost more: it closes database connections on a shared thread at every message, and
+A Channels consumer would cost more. It closes database connections on a shared thread at every message, and
 gives each viewer a channel in the channel layer. If the server takes the connection over
 (realtime/handover.py), no code of this module runs while a viewer watches.
 """
@@ -25,12 +25,14 @@ NO_AUDIENCE = b"audience=no"
 
 async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     await receive()
-    # Accept before refusing: a browser reports the close code only of a socket that was open.
+    # The socket is accepted before it is refused, since a browser reports the close code only of an open
+    # socket.
     await send({"type": "websocket.accept"})
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"")
     origin = origin_of(scope["headers"])
-    # Check the host too: with DNS rebinding, a foreign name resolves to us and its origin matches.
+    # The host is checked too. With DNS rebinding, a foreign name resolves to this server and its origin
+    # matches.
     if not host_allowed(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
@@ -62,7 +64,7 @@ async def _serve(subscriber: Subscriber, scope: Scope, receive: Any, send: Any) 
 
 
 async def _read_requests(receive: Any, subscriber: Subscriber) -> None:
-    """Pass the viewer's messages on until it disconnects."""
+    """Pass the viewer's messages on until the viewer disconnects."""
     await get_hub().check_access(subscriber)
     while (message := await receive())["type"] != "websocket.disconnect":
         subscriber.on_message(message.get("text") or "")

@@ -51,7 +51,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 @lru_cache(maxsize=256)
 def qr_svg(url: str) -> SafeString:
-    """Draw an address as inline SVG: always dark on light, with the quiet zone that scanners need."""
+    """Draw an address as a QR code in inline SVG: dark on light, with the quiet zone that scanners need."""
     code = segno.make(url, error="m", micro=False)
     svg = code.svg_inline(border=4, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None)
     return mark_safe(svg)  # noqa: S308 - squares only, no text of the address

@@ -1,6 +1,6 @@
 """Fan-out with `websockets.broadcast` on uvloop: a message posted to /publish goes to all viewers.
 
-As the library's documentation advises: compression off, `broadcast` rather than a loop of sends.
+As the library's documentation advises, compression is off, and `broadcast` replaces a loop of sends.
 """
 
 from __future__ import annotations
