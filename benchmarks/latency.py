@@ -117,7 +117,7 @@ def measure(system: Landslide, browser: Browser, ballots: int, console: Console)
     screen.evaluate(WATCH)
     booth.goto(
         f"{system.url}/healthz"
-    )  # any page of the same origin will do, since only the browser's request is measured
+    )  # this can be any page of the same origin, since only the browser's request is measured
     listener = Listener(system)
     try:
         for number in track(range(1, WARM_UP + ballots + 1), f"{system.mode:<8}", console=console):

@@ -19,7 +19,7 @@ from realtime.presence import Presence
 from realtime.protocol import Frames, Message, parse_request, reuse_unchanged, viewers_message
 from realtime.tally_reader import Reading
 
-HEARTBEAT_SECONDS = 15.0  # after a longer silence, a viewer may take its connection for dead
+HEARTBEAT_SECONDS = 15.0  # after a longer silence, a viewer may assume that its connection is dead
 STALLED_SECONDS = 10.0  # if writing is paused for longer, the connection is aborted
 BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks; takes about a millisecond
 UNKNOWN_POLL = 4404

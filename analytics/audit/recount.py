@@ -195,7 +195,7 @@ def _grouped_ballots(round_: Round, progress: Progress | None) -> Iterator[tuple
 
 
 def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield `parts` equal ranges of voter keys as (start, end). The last range has an empty end."""
+    """Yield `parts` equal ranges of voter keys as (start, exclusive end). The last range has an empty end."""
     parts = min(max(parts, 1), 0x10000)
     bounds = [(0x10000 * part // parts).to_bytes(2, "big") for part in range(1, parts)]
     yield from zip([b"", *bounds], [*bounds, b""], strict=True)

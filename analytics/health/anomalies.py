@@ -14,7 +14,7 @@ from polls.voters import proof_policy
 
 logger = logging.getLogger(__name__)
 
-#: If so many rate limits of a poll are exceeded within a minute, by any addresses or networks, it looks like
+#: The number of exceeded rate limits of a poll within a minute, by any addresses or networks, that looks like
 #: an attack. Each web process reports separately, so an address may count once per process.
 THRESHOLD = 10
 WITHIN_SECONDS = 60

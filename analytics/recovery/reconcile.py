@@ -236,7 +236,7 @@ def _write_checkpoints(plan: Plan, log: VoteLog, heads: dict[int, Head]) -> None
 def _shut_old_log(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
     """Make the old log refuse further ballots. Return how many it has accepted since the plan.
 
-    If it has accepted ballots, or can't be read, the old log is kept as it is.
+    The old log is kept as it is if it has accepted such ballots, or if it can't be read.
     """
     late = (count_uncounted(rows) or 0) - (uncounted or 0)
     if late > 0 or uncounted is None:

@@ -20,7 +20,7 @@ NAME = "fanout"
 TITLE = "One tally to many viewers"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 300
-FIRST = 50  # so many viewers connect before the measurement, which then has no one-time allocations
+FIRST = 50  # viewers that connect before the measurement, for one-time allocations
 SETTLE = 2.0
 SSE = "landslide, SSE"
 

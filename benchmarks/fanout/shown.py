@@ -25,7 +25,7 @@ PART_OF_CAPACITY = 0.7
 SECONDS, QUICK_SECONDS = 15.0, 3.0
 #: The stock stack sends a tally to every viewer for each vote, so a few votes keep it busy long enough.
 STOCK_VOTES, STOCK_SECONDS = 30, 40.0
-STOCK_OFFERED = 10.0  # the stock stack must accept the votes in so many seconds
+STOCK_OFFERED = 10.0  # seconds in which the stock stack must accept the votes
 DRAIN = 120
 
 

@@ -12,7 +12,7 @@ from hdrh.histogram import HdrHistogram
 LONGEST_US = 120_000_000
 PERCENTILES = (50, 90, 99, 99.9)
 
-#: The load may be so many milliseconds late at its 99th percentile. A load that is later measures only
+#: The milliseconds by which the load may be late at its 99th percentile. A load that is later measures only
 #: itself.
 OWN_LAG_ALLOWED_MS = 25
 
@@ -39,7 +39,7 @@ class Plan:
     most_connections: int = 0  # more connections, up to this number, open while all others wait
     accepted: int = 202  # the status of an accepted request
     units: str = ""  # text to count in an accepted answer's body, if an answer covers several ballots
-    timeout: float = 30  # after so many seconds the outcome is unknown
+    timeout: float = 30  # seconds after which the outcome is unknown
     retries: int = 0  # after 429, 503 and unknown outcomes; each waits for Retry-After
     journal: str = ""  # a file for the ballot_ids of accepted ballots
 

@@ -19,7 +19,7 @@ NAME = "batch"
 TITLE = "The batch endpoint against the single one"
 SIZE = 1_000
 CONNECTIONS = 2  # a client that sends batches waits for each answer
-FASTEST = 80_000  # so many ballots are made for each second; Landslide accepts fewer
+FASTEST = 80_000  # ballots made for each second, more than Landslide can accept
 
 Sample = tuple[float, float]  # ballots per CPU-second of the web process, and of everything
 

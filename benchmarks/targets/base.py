@@ -21,7 +21,7 @@ class Target:
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # so many voters are made for each second; the system accepts fewer ballots
+    fastest = 25_000  # voters made for each second, more than the system can accept
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"

@@ -12,7 +12,7 @@ import sys
 import django
 
 CALL = 2_000  # ballots per append
-LOOK = 100_000  # this process counts after so many ballots, which keeps the log short
+LOOK = 100_000  # ballots after which this process counts, to keep the log short
 
 
 def fill(code: str, count: int) -> None:

@@ -37,7 +37,7 @@ BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 MAX_KNOWN = 512  # responses whose headers are remembered
 MAX_KEY_BYTES = 2048  # the largest total size of the headers in a request's key
-MAX_CHANNELS = 1000  # with so many open channels, requests open no further channels
+MAX_CHANNELS = 1000  # requests open a channel only while fewer are open
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 
