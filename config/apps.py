@@ -30,6 +30,9 @@ class Admin(admin_apps.SimpleAdminConfig):
 
 
 class StaticFiles(StaticFilesConfig):
-    """Skip static files that no page loads. Compressing those files took a minute at the first start."""
+    """Skip static files that no page loads.
+
+    Compressing those files took most of a minute at the first start.
+    """
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

@@ -21,10 +21,10 @@ _OWN_PREFIXES = (
 def private_folder(folder: Path, *, public: str) -> None:
     """Create the folder, and make Landslide's files in it private, except those in its subfolder `public`.
 
-    An earlier version or a copy may have left them readable for others. The folder itself becomes private
-    unless it contains other programs' files too (config/operations/checks.py warns of that).
+    An earlier version or a copy may have left these files readable for others. The folder itself becomes
+    private unless it contains other programs' files too (config/operations/checks.py warns of that).
     """
-    with contextlib.suppress(OSError):  # the first write to it reports the error
+    with contextlib.suppress(OSError):  # the first write to the folder reports the error
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.is_dir() or is_shared(folder):
         return

@@ -206,7 +206,7 @@ def _field_error(field: str, sentence: str) -> Malformed:
 
 
 def check_networks(poll: Poll) -> None:
-    """Normalize the poll's venue networks; raise Malformed if one isn't a valid network."""
+    """Normalize the poll's venue networks; raise Malformed if a text isn't a valid network."""
     try:
         poll.venue_networks = canonical_networks(poll.venue_networks)
     except ValueError as error:

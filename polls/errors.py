@@ -162,7 +162,7 @@ class InternalError(LandslideError):
 
 
 class Overloaded(LandslideError):
-    """This request wrote nothing. An earlier request with the same ballot may have."""
+    """This request wrote nothing. An earlier request with the same ballot may have written it."""
 
     code, status = "overloaded", 503
     title = _("Too many ballots are waiting; this request wrote nothing, so send it again in a moment")
@@ -187,7 +187,7 @@ class Unavailable(LandslideError):
 
 
 class LogInconsistent(LandslideError):
-    """The vote log or a partition has lost entries, or isn't the one that the database knows."""
+    """The vote log or a partition has lost entries, or isn't the log that the database knows."""
 
     code, status = "log_inconsistent", 503
     title = _("The vote log, or a part of it, is inconsistent; an operator has to repair it")

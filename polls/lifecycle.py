@@ -105,7 +105,7 @@ def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
 
 def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Start a new round, as a draft. Ballots of the old round stay counted in it."""
+    """Start a new round, as a draft. Ballots of the old round stay counted in that round."""
     now = _now()
 
     def step(poll: Poll) -> None:

@@ -20,7 +20,7 @@ def public(poll: Poll) -> QuerySet[Round]:
 
 
 def can_be_purged(poll: Poll) -> bool:
-    """Whether no round is running, and some round's ballots can still be linked to voters."""
+    """Whether no round is running and the ballots of some round can still be linked to voters."""
     return poll.state in (State.DRAFT, State.PUBLISHED) and poll.rounds.filter(purged_at=None).exists()
 
 

@@ -58,8 +58,9 @@ def device_of(user: Any) -> TOTPDevice | None:
 def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
     """Return the unsaved devices that this session may confirm, the newest first.
 
-    Their keys are derived from the session key, which is secret and changes with each login. A reload
-    therefore keeps the key that was scanned, and a key that was seen once isn't shown to a later session.
+    The keys of these devices are derived from the session key, which is secret and changes with each login. A
+    reload therefore keeps the key that was scanned, and a key that was seen once isn't shown to a later
+    session.
     """
     now = int(clock.now()) // SETUP_PERIOD_SECONDS
     return [_device(user, session_key, period) for period in (now, now - 1)]

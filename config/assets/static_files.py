@@ -118,6 +118,6 @@ def fingerprint() -> str:
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
     def add_files(self, root: str | Path, prefix: str | None = None) -> None:
-        """Skip a folder that doesn't exist yet, where WhiteNoise would log a warning."""
+        """Skip a folder that doesn't exist yet. WhiteNoise would log a warning for such a folder."""
         if Path(root).is_dir():
             super().add_files(root, prefix)

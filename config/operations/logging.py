@@ -99,7 +99,8 @@ SHARED: list[Any] = [
 
 
 LIBRARY_LEVELS = {
-    # Django would log a line for each refused ballot. Exceptions in views are still logged: they are errors.
+    # At WARNING, Django would log a line for each refused ballot. Exceptions in views are still logged: they
+    # are errors.
     "django.request": "ERROR",
     "axes": "WARNING",  # at INFO, axes logs four lines for each successful login
     **dict.fromkeys(("django.server", "django.channels.server", "daphne"), "WARNING"),

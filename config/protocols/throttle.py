@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 SHARE, BURST_SECONDS = 0.2, 0.01
 #: Bytes processed per turn: at most 85 frames.
 SLICE_BYTES = 512
-#: A connection may send this many bytes per window: two messages of the largest size.
+#: A connection may send this many bytes in a window of time: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
 #: The connection is aborted this many seconds after our close frame. Since we no longer read, we can't wait
 #: for the client's close frame.

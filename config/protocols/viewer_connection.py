@@ -80,7 +80,7 @@ class ViewerConnection(asyncio.Protocol):
         self.notify_closed()
 
     def notify_closed(self) -> None:
-        """Tell the listener, once, that the viewer is gone. The transport may still be open."""
+        """Tell the listener, once, that the viewer has left. The transport may still be open."""
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.on_closed()

@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponseBase
 
 Policy = dict[str, Any]
 
-#: Public pages load only files of this server. They have no inline scripts, event handlers or styles. Since
-#: 2022, 'self' includes wss:// in every browser. In older browsers the pages poll the tally endpoint instead.
+#: Public pages load only files of this server. These pages have no inline scripts, event handlers or styles.
+#: Since 2022, 'self' includes wss:// in every browser. In older browsers the pages poll the tally endpoint
+#: instead.
 PUBLIC: Policy = {
     "default-src": [NONE],
     "script-src": [SELF],
@@ -30,8 +31,8 @@ PUBLIC: Policy = {
     "trusted-types": ["proof-worker"],
 }
 
-#: django-unfold uses style attributes. It also uses Alpine, which needs eval to compile expressions in
-#: templates. Inline scripts stay forbidden.
+#: django-unfold uses style attributes. django-unfold also uses Alpine, which needs eval to compile
+#: expressions in templates. Inline scripts stay forbidden.
 ADMIN: Policy = {
     **{name: value for name, value in PUBLIC.items() if "trusted-types" not in name},
     "script-src": [SELF, UNSAFE_EVAL],

@@ -183,7 +183,7 @@ def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 
 def render_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
-    """Show the codes in this response only. No session, message or address contains them."""
+    """Show the codes in this response only. No session, message or address contains the codes."""
     context = {"title": _("Your recovery codes"), "codes": codes, "onward": onward}
     return render(site, request, "admin/two_factor/recovery_codes.html", context)
 

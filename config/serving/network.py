@@ -70,5 +70,5 @@ def raise_open_file_limit() -> None:
     """Raise the soft limit of open files, often 1024, to the hard limit: each viewer is an open file."""
     if sys.platform != "win32":
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses it
+        with contextlib.suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses that value
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -100,7 +100,8 @@ class DaphneRequest(WebRequest):
     def process(self) -> Any:
         if not self.is_handshake():
             self.requestHeaders.removeHeader(b"Upgrade")
-        # With this header a client could set the prefix of all links, which only FORCE_SCRIPT_NAME may set.
+        # With the header Daphne-Root-Path a client could set the prefix of all links, which only
+        # FORCE_SCRIPT_NAME may set.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         return super().process()
 
@@ -180,7 +181,7 @@ class DaphneWebSocket(WebSocketProtocol):
         super().connectionLost(reason)
 
     def onPing(self, payload: bytes) -> None:
-        """Answer at most one ping per second: RFC 6455 (5.5.3) only requires an answer to the newest."""
+        """Answer at most one ping per second: RFC 6455 (5.5.3) only requires an answer to the newest ping."""
         now = time.monotonic()
         if now - self.last_pong_at >= 1.0:
             self.last_pong_at = now
@@ -188,7 +189,7 @@ class DaphneWebSocket(WebSocketProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
-            return  # the application has closed it and reads no more messages
+            return  # the application has closed the WebSocket and reads no more messages
         super().onMessage(payload, isBinary)
         if not self.reading_paused and self.application_queue.qsize() >= QUEUE_HIGH:
             self.reading_paused = True

@@ -1,7 +1,7 @@
 """A process supervisor: restarts children that die, and stops them in order on a signal.
 
-It has one thread, and its only state is the list of children. docs/decisions/supervisor.md says why this
-isn't honcho, circus or uvicorn's own workers.
+The supervisor has one thread, and its only state is the list of children. docs/decisions/supervisor.md says
+why this isn't honcho, circus or uvicorn's own workers.
 """
 
 import os

@@ -44,7 +44,7 @@ def run(server: str, listener: socket.socket) -> None:
 
 
 def runner(server: str) -> Callable[[socket.socket], None]:
-    """Return the function that runs a server: Daphne if uvicorn lacks a name that we need."""
+    """Return the function that runs this server, or Daphne if uvicorn lacks a name that we need."""
     if server == "uvicorn" and not import_string("config.protocols.uvicorn.private_names.is_supported")():
         logger.warning("uvicorn_unknown: serving with Daphne, which is slower")
         server = "daphne"

@@ -50,7 +50,7 @@ class ChoiceRows(forms.Widget):
 
 
 class ChoicesField(forms.Field):
-    """A list of the labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
+    """The labels in order, without empty ones. `polls.drafts` checks whether the labels suit the poll."""
 
     widget = ChoiceRows
     line = LineField(required=False)

@@ -29,7 +29,7 @@ def make_fields() -> dict[str, forms.Field]:
 
 
 def _make_field(method: Method, field: Any) -> forms.Field:
-    """Make a form field for a field of Config: a choice, an integer or a text. It may be left empty."""
+    """Make a form field for a field of Config: a choice, an integer or a text. The field may stay empty."""
     label, help_text = method.config_texts[field.name]
     options: dict[str, Any] = {"label": label, "help_text": help_text, "required": False}
     kind, limits = _plain(field.type)

@@ -16,7 +16,7 @@ Fieldset = tuple[str | None, dict[str, Any]]
 
 
 def draft(poll: Poll) -> list[Fieldset]:
-    """Return the sections for a draft. `poll` is the stored poll, or a new one with default values."""
+    """Return the sections for a draft. `poll` is the stored poll, or a new poll with default values."""
     return [
         _section(None, "question", "labels", "method"),
         *_of_methods(),
@@ -58,7 +58,8 @@ def _section(name: str | None, *fields: Any) -> Fieldset:
 
 
 def _collapsed(name: str, value: str, *fields: str) -> Fieldset:
-    # `fields` contains no pairs: Django opens a collapsed section only for errors in single fields.
+    # Each field has a line of its own: Django doesn't open a collapsed section for an error in a field that
+    # shares a line with another.
     return f"{name} · {value}" if value else name, {"fields": fields, "classes": ["collapse"]}
 
 

@@ -30,7 +30,7 @@ from .poll_form import FIELDS, PollForm
 
 #: Fields that the form can change once a poll has been opened. Proof of work has its own buttons.
 ALWAYS_EDITABLE = tuple(name for name in drafts.ALWAYS_EDITABLE if name != "proof_of_work")
-#: Names of the buttons beside the form. They submit the form too, so that no input is lost.
+#: Names of the buttons beside the form. These buttons submit the form too, so that no input is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
 COLOURS = {

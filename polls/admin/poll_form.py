@@ -37,7 +37,7 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
-#: Fields that have one name in the API and another in the form, by the name in the API.
+#: The form's names of fields that have a different name in the API, by the name in the API.
 FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 #: A form with the fields of the methods' configs.

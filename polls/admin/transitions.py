@@ -15,7 +15,7 @@ from polls.models import Poll, State, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A lifecycle step's button. If `danger` is true, the page separates it from the others."""
+    """A lifecycle step's button. If `danger` is true, the page separates the button from the others."""
 
     name: str
     label: Any

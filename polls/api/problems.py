@@ -101,8 +101,8 @@ def _resolves(path: str) -> bool:
         return False
 
 
-# Django's error handlers (config/urls.py), for requests that don't reach DRF. Error pages aren't cached. A
-# cache could still serve a 404 after the address has come to exist.
+# Django's error handlers (config/urls.py), for requests that don't reach DRF. Error pages aren't cached,
+# because a cache could still serve a 404 after the address has come to exist.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

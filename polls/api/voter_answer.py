@@ -1,6 +1,6 @@
 """The voter endpoint's answer: who the visitor is, whether they may vote, and whether they have voted.
 
-The REST view (voter.py) and the lane ahead of Django (voter_lane.py) both send it.
+The REST view (voter.py) and the lane ahead of Django (voter_lane.py) both send this answer.
 """
 
 import uuid

@@ -82,7 +82,7 @@ class VoterLane:
         self._constant: dict[tuple[bool, bool], Headers] = {}
 
     def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
-        """Return the response to a new visitor if the poll's rules are cached."""
+        """Return the response to a new visitor if the poll's rules are cached, otherwise None."""
         visitor = self._read(path, headers, secure)
         if visitor is None or not visitor.is_new:
             return None
@@ -197,7 +197,7 @@ class VoterLane:
         kind = secure, session_read
         if kind not in self._constant:
             added = middleware_headers("GET, HEAD, OPTIONS", secure=secure)
-            if session_read:  # Django's session middleware adds this
+            if session_read:  # Django's session middleware adds this header
                 added = [(n, b"%b, Cookie" % value if n == b"vary" else value) for n, value in added]
             own = [(b"content-type", b"application/json"), (b"cache-control", CACHE_CONTROL.encode())]
             self._constant[kind] = own + added
@@ -211,7 +211,7 @@ def _fresh_rules(code: str) -> PollRules | None:
 
 
 def _are_kept(cookies: Mapping[str, str]) -> bool:
-    """Whether Django would leave all these cookies as they are, and none of them chooses a language."""
+    """Whether Django would leave all these cookies unchanged, and no cookie chooses a language."""
     token = cookies.get(settings.CSRF_COOKIE_NAME)
     session_key = cookies.get(settings.SESSION_COOKIE_NAME)
     return (

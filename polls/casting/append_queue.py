@@ -74,10 +74,10 @@ class AppendQueue:
     def add(self, entry: Entry) -> None:
         """Queue an entry of at most MAX_APPEND_BALLOTS ballots for the next append.
 
-        Raises Overloaded if the queue is full. Raises Unavailable while an append is stuck, and while the
-        next append after a failed one is running. After these errors, nothing was written. Otherwise the
-        entry is settled once. If the append itself fails, the outcomes are `outcome_unknown`. The owner of an
-        entry has to call `wake`.
+        Raises Overloaded if the queue is full. Raises Unavailable while an append is stuck, and during the
+        append that follows a failed append. After these errors, nothing was written. Otherwise the entry is
+        settled once. If the append itself fails, the outcomes are `outcome_unknown`. The owner of an entry
+        has to call `wake`.
         """
         with self._lock:
             if self._append_began and self._is_stuck():
@@ -91,7 +91,7 @@ class AppendQueue:
             self.wake()
 
     def wake(self) -> None:
-        """Append the waiting entries now unless an append is under way."""
+        """Append the waiting entries now, unless an append is in progress."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="append-queue", daemon=True)
@@ -190,5 +190,5 @@ def deliver(settled: Settled) -> None:
         try:
             entry.settle(outcomes)
         except Exception:
-            logger.exception("answer_failed")  # the other entries still get theirs
+            logger.exception("answer_failed")  # the other entries still get their outcomes
     timings.ACCEPT.observe(time.monotonic() - settled[0][0].added_at)

@@ -120,8 +120,8 @@ class AsgiLane:
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # A duplicate header becomes empty, so that Django handles it. A duplicate Origin becomes "null",
-            # which is foreign.
+            # A duplicate header becomes empty, so that Django handles the request. A duplicate Origin becomes
+            # "null", which is foreign.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":

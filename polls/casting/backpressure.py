@@ -24,7 +24,7 @@ def record_refusal(seconds: float) -> None:
 
 
 def is_refusing() -> bool:
-    """Whether this process is refusing ballots. Meanwhile realtime saves CPU time (overload.py)."""
+    """Whether this process is refusing ballots. During a refusal realtime saves CPU time (overload.py)."""
     return time.monotonic() < _refusing_until
 
 
@@ -71,7 +71,7 @@ class Backpressure:
         return True
 
     def _check_lag(self, due: float) -> None:
-        """Adapt the standing limit to the event loop's lag. An overload repeats this call."""
+        """Adapt the standing limit to the event loop's lag, again and again during an overload."""
         now = self._loop.time()
         if now - due > MAX_LAG_SECONDS:
             self._standing_limit = max(MIN_STANDING_LIMIT, self._standing_limit * 3 // 4)

@@ -20,7 +20,7 @@ from polls.http.lanes import (
     response_head,
 )
 
-#: A function that sends a response. It takes the head without the final empty line, and the body.
+#: A function that sends a response. The function takes the head without the final empty line, and the body.
 Reply = Callable[[bytes, bytes], None]
 
 #: Stricter than RFC 9112: no folded lines, no spaces before a colon, no control characters.

@@ -90,7 +90,7 @@ def _is_proxy(address: str, proxies: Networks) -> bool:
 
 
 def in_networks(address: str, networks: Networks) -> bool:
-    """Whether a canonical address is in one of these networks; raise ValueError if one is malformed."""
+    """Whether a canonical address is in one of these networks; raise ValueError if a network is malformed."""
     packed = _packed(address)
     number = int.from_bytes(packed, "big")
     return any(number & mask == first for mask, first in _masks(networks)[len(packed)])

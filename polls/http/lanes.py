@@ -51,7 +51,7 @@ def host_allowed(host: bytes) -> bool:
 
 
 def request_id_of(given: bytes | None) -> bytes:
-    """Return the client's X-Request-ID. If it is missing or could forge a log line, return a new one."""
+    """Return the client's X-Request-ID. If that id is missing or could forge a log line, return a new id."""
     return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 

@@ -15,7 +15,7 @@ from polls.votelog import STORE_ERRORS
 
 
 def console(options: dict[str, Any]) -> Console:
-    """Return a console for tables and progress. It prints "[draft]" and ":fire:" in labels literally."""
+    """Return a console for tables and progress that prints "[draft]" and ":fire:" in labels literally."""
     return Console(no_color=options["no_color"] or None, highlight=False, markup=False, emoji=False)
 
 

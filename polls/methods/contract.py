@@ -1,4 +1,4 @@
-"""The interface of a voting method. Other packages use methods only through it.
+"""The interface of a voting method. Other packages use methods only through this interface.
 
 A ballot's selection is stored as text: its marks in canonical order, separated by commas, at most 400
 characters. The tally has a counter for each key, and `cells` says what a ballot adds to which counters. A
@@ -56,7 +56,7 @@ class ResultTable(NamedTuple):
 
 
 class Method(ABC):
-    """A voting method. It holds no state: its functions are pure."""
+    """A voting method, without state: the functions of a method are pure."""
 
     #: The stable name, and the name that people read.
     name: ClassVar[str]
@@ -103,7 +103,7 @@ class Method(ABC):
         """Return the marks of a stored selection; raise ValueError if it can't be read."""
 
     def is_canonical(self, rules: MethodRules, selection: str) -> bool:
-        """Return whether `check` would store the selection like this. Raises what decode and check raise."""
+        """Return whether a selection is as `check` returns it. Raises the errors of decode and check."""
         return self.check(rules, self.decode(selection)) == selection
 
     def has_one_mark(self, rules: MethodRules) -> bool:

@@ -7,7 +7,7 @@ from polls.models.fields import BoundedDateTimeField
 
 
 class Record(models.Model):
-    """One action of an admin, an API client or a command. The database refuses to change or delete it.
+    """One action of an admin, an API client or a command. The database refuses to change or delete a row.
 
     digest: SHA-256 of the row and the previous row's digest, which makes gaps visible.
     """

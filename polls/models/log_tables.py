@@ -1,4 +1,4 @@
-"""The tables of the `database` vote log. Only polls.votelog.database uses them."""
+"""The tables of the `database` vote log. Only polls.votelog.database uses these tables."""
 
 from django.db import models
 

@@ -215,7 +215,7 @@ class Choice(models.Model):
 
 
 class Round(models.Model):
-    """One run of a poll, with its result. It is kept when the poll is reset.
+    """One run of a poll, with its result. The round is kept when the poll is reset.
 
     `rules` are frozen at opening. A late ballot of this round is validated by them, even if the poll has
     changed since. The keys are method, numbers, least and most, config if the method has one, and step if

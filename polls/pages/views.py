@@ -23,8 +23,8 @@ from polls.pages.forms import JoinForm
 from polls.poll_document import poll_document
 
 #: A shared cache may serve a page for 5 s, and longer while it fetches a new one or while the server fails.
-#: That is safe: the first message on the WebSocket updates an old page. `Vary` makes caches store a page per
-#: language.
+#: Serving an old page is safe: the first message on the WebSocket updates the page. `Vary` makes caches store
+#: a page per language.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
 
 

@@ -22,7 +22,7 @@ _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 class _Line:
-    """A file for csv.writer. Its `write` returns the line."""
+    """A file for csv.writer, whose method `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line

@@ -17,7 +17,7 @@ REMEMBERED_BALLOTS = 32
 
 
 class NewBallot(msgspec.Struct, frozen=True, gc=False):
-    """A valid ballot to append. One is created per cast, so it is a fast Struct."""
+    """A valid ballot to append. An object is created per cast, so the class is a fast Struct."""
 
     poll_id: int
     voter_key: bytes  # 16 bytes

@@ -59,7 +59,7 @@ class VoteLog(Protocol):
         ...
 
     def clock(self) -> int:
-        """Return the store's time. Gates open and close by it."""
+        """Return the store's time. Gates open and close by this clock."""
         ...
 
     # --- the log: reading, trimming, heads ---

@@ -102,8 +102,8 @@ class Marker:
 class Head:
     """A partition's generation (random, chosen when it was created) and the position of its last entry.
 
-    trimmed: entries up to this position may have been deleted. Always 0 in the database's log, which is
-    backed up and restored together with the counts.
+    trimmed: entries up to this position may have been deleted. `trimmed` is always 0 in the database's log,
+    which is backed up and restored together with the counts.
     """
 
     generation: str
@@ -111,11 +111,11 @@ class Head:
     trimmed: int = 0
 
     def continues(self, generation: str, position: int) -> bool:
-        """Whether this is the same log, and not an older copy of it."""
+        """Whether the other head is of the same log, and not of an older copy."""
         return self.generation == generation and self.position >= position
 
     def was_counted(self, generation: str, counted: int) -> bool:
-        """Whether this is the log that was counted up to `counted`, and still has all later entries."""
+        """Whether the log of this head was counted up to `counted`, and still has all later entries."""
         return self.continues(generation, counted) and not self.trimmed_past(counted)
 
     def trimmed_past(self, counted: int) -> bool:

@@ -102,8 +102,8 @@ def check(keys: tuple[bytes, ...], *, quarantine: bool = False) -> str:
     """Raise RateLimited if a key is over its limit; return "" if none is.
 
     With `quarantine`, ballots of an address or network over its limit aren't refused. Instead, the rule that
-    quarantines them is returned. A voter's own limit always refuses, since nobody needs to send a ballot five
-    times a second.
+    quarantines such ballots is returned. A voter's own limit always refuses, since nobody needs to send a
+    ballot five times a second.
     """
     if not _blocked_until:
         return ""

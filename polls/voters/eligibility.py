@@ -1,7 +1,7 @@
 """Who a visitor is and whether they may vote: the check behind the voter endpoint.
 
 A cast uses cookies alone (`identity.identify_voter`) and needs no database. This check runs once before the
-cast. It may read the session or an invite's batch from the database.
+cast. The check may read the session or an invite's batch from the database.
 """
 
 from collections.abc import Callable, Mapping

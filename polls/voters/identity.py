@@ -24,7 +24,8 @@ from polls.models import ApiClient, Identity
 
 COOKIE = "voter"
 PASS_COOKIE = "pass"  # noqa: S105
-#: Short, so that a stolen or lent pass soon expires. A page gets a new pass from each call of voter/.
+#: The lifetime of a pass: short, so that a stolen or lent pass soon expires. A page gets a new pass from each
+#: call of voter/.
 PASS_SECONDS = 3600
 COOKIE_MAX_AGE = 365 * 24 * 3600
 _TOKEN_BYTES = 16
@@ -59,7 +60,7 @@ WITH_PASS = frozenset(_PURPOSES)
 def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes) -> str:
     """Return the value of a pass cookie. For PASS_SECONDS, its holder can vote in this poll as this voter.
 
-    It is bound to `identity`, which may change after a reset, and to the voter secret, which a purge
+    A pass is bound to `identity`, which may change after a reset, and to the voter secret, which a purge
     destroys. Otherwise, after such a change, a person could vote as the old voter and as a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
@@ -81,7 +82,7 @@ def _pass_mac(voter_secret: bytes, purpose: bytes) -> Mac:
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
-    """Return Set-Cookie headers for a pass. Their paths limit it to the API and the sockets of this poll.
+    """Return Set-Cookie headers for a pass. The paths limit the pass to the API and the sockets of this poll.
 
     The attributes are in the order in which Django writes them.
     """

@@ -1,7 +1,8 @@
 """In-process cache of the rules of polls, for casting.
 
 Rules are frozen once a poll is opened. Drafts are not cached, because their rules may still change. Never
-decide from this cache whether a poll is open. Only its gate in the vote log decides that.
+decide from this cache whether a poll is open. Only the poll's gate in the vote log decides whether a poll is
+open.
 """
 
 import math

@@ -21,7 +21,7 @@ from django.conf import settings
 from polls import clock
 from polls.keys import keyed_hash, signing_secrets
 
-#: Long enough for a voter to decide: the page fetches the challenge when it opens.
+#: A challenge is valid long enough for a voter to decide, since the page fetches the challenge when it opens.
 VALID_SECONDS = 600
 ALGORITHM = "SHA-256"
 #: A proof has about 350 characters. ALTCHA's own solvers add a field or two.

@@ -14,8 +14,8 @@ from polls.voters.poll_rules import PollRules
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
-#: than STALE_SECONDS, the ballot waits for the refresh.
+#: Rules older than FRESH_SECONDS are refreshed. In the meantime, ballots still use these rules. If the rules
+#: are older than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
 #: A ballot waits for the database for at most this many seconds. After a timeout, ballots use stale rules
 #: without waiting, for the same number of seconds.

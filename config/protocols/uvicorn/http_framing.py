@@ -26,7 +26,7 @@ class StrictFramingHttp(HttpToolsProtocol):
     """HTTP protocol that ignores upgrades to anything but a WebSocket."""
 
     is_websocket = False
-    active_cycle: Any = None  # the request being answered; `cycle` is the newest one
+    active_cycle: Any = None  # the request being answered; `cycle` is the newest request
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -47,9 +47,9 @@ class StrictFramingHttp(HttpToolsProtocol):
                 self.open_websocket(bytes(rest))
                 return
             head = self.head_without_upgrade()
-            # A new parser, because after `Connection: close` the old one accepts no more data.
+            # A new parser, because after `Connection: close` the old parser accepts no more data.
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # uvicorn does the same
             self.parser.feed_data(head)
 
     def open_websocket(self, early_data: bytes) -> None:
@@ -59,7 +59,7 @@ class StrictFramingHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_headers_complete()
-            self.headers = []  # the scope keeps the old list; trailers go into this one
+            self.headers = []  # the scope keeps the old list; trailers go into the new list
             return
         # uvicorn's own method does only the next two lines for an upgrade.
         self.scope["method"] = self.parser.get_method().decode("ascii")

@@ -103,7 +103,7 @@ def allow_many_connections() -> None:
     """Raise the soft limit of open files, often 1024, to the hard limit."""
     if sys.platform != "win32":
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        with suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses it
+        with suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses that value
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

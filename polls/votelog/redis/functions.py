@@ -18,7 +18,8 @@ _MAX_REPAIRS = 4  # per call: processes of two releases would otherwise replace 
 _RETRY_PAUSES = (0.04, 0.08)  # seconds before each retry of calls whose replies were lost
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
-#: Checks that Redis has the log that we know. Returns errors by stream, for partitions that failed.
+#: A function that checks that Redis has the log that we know, and returns errors by stream, for partitions
+#: that failed.
 Compare = Callable[[], Mapping[str, Exception]]
 
 
@@ -107,7 +108,7 @@ def _failed_with(answer: Any, *texts: str) -> bool:
 
 
 def definite_refusal(error: Exception) -> LandslideError | None:
-    """Translate an error that proves that the call has written nothing. Return None for other errors."""
+    """Translate an error that proves that a call has written nothing. Return None for other errors."""
     if isinstance(error, LandslideError):
         return error
     if isinstance(error, OutOfMemoryError | ReadOnlyError):

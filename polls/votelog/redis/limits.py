@@ -21,7 +21,7 @@ class RedisRateLimits:
         self._keys = keys
 
     def calls_for(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
-        """Return the calls that count these casts, by kind of limit. Their keys belong to no partition."""
+        """Return the calls that count these casts, by kind of limit. The keys belong to no partition."""
         calls = {}
         for kind, keys in rate_limits.count_keys(ballot.rate_limit_keys for ballot in ballots).items():
             limit = rate_limits.limits()[kind]

@@ -145,7 +145,7 @@ class RedisVoteLog:
             self._forget_ballots(partition, poll_id, counted.get(partition, 0))
             claims = self._keys.claims(partition, poll_id)
             buckets: Any = self._redis.hget(claims, "buckets")
-            # One more bucket than is in use, because a failed split may have left it.
+            # Delete one more bucket than is in use, because a failed split may have left one behind.
             keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
             for start in range(0, len(keys), _SCAN):
                 self._redis.unlink(*keys[start : start + _SCAN])
@@ -253,7 +253,8 @@ class RedisVoteLog:
 
 
 def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
-    """Return the outcome of ballots whose call failed. It is unknown if the call may have written them.
+    """Return the outcome of ballots whose call failed. The outcome is unknown if the call may have written
+    the ballots.
 
     lost: whether a reply was lost, so that the call may have written when it first ran.
     """
