@@ -21,7 +21,7 @@ def closing_connections(function: Callable[P, T], *args: P.args, **options: P.kw
 
 
 class FairLock:
-    """A first-come, first-served lock. After `timeout` seconds, a waiting thread continues without it."""
+    """A first-come, first-served lock. After `timeout` seconds, a thread continues without the lock."""
 
     def __init__(self, timeout: float = 20.0) -> None:
         self._timeout = timeout

@@ -27,7 +27,7 @@ def entries(names: Iterable[str], read: Read) -> list[str]:
 
 
 def joined(entry: str, read: Read) -> str:
-    """Return one script with a module and all its imports. ValueError: the modules can't be joined."""
+    """Join a module and all its imports into one script; raise ValueError if that is impossible."""
     return "".join(_as_function(name, read(name)) for name in _in_order(entry, read))
 
 

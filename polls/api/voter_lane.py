@@ -197,7 +197,7 @@ class VoterLane:
         kind = secure, session_read
         if kind not in self._constant:
             added = middleware_headers("GET, HEAD, OPTIONS", secure=secure)
-            if session_read:  # Django's session middleware adds this header
+            if session_read:  # Django's session middleware adds Cookie to Vary
                 added = [(n, b"%b, Cookie" % value if n == b"vary" else value) for n, value in added]
             own = [(b"content-type", b"application/json"), (b"cache-control", CACHE_CONTROL.encode())]
             self._constant[kind] = own + added

@@ -111,7 +111,7 @@ class Head:
     trimmed: int = 0
 
     def continues(self, generation: str, position: int) -> bool:
-        """Whether the other head is of the same log, and not of an older copy."""
+        """Whether the log has this generation and reaches `position`, which an older copy wouldn't."""
         return self.generation == generation and self.position >= position
 
     def was_counted(self, generation: str, counted: int) -> bool:
