@@ -1,8 +1,8 @@
 """Makes demo polls in every state. Their ballots are cast and counted like those of other polls.
 
-Seeding again finishes an interrupted run and changes nothing else. It adds no votes to a complete demo poll.
-It doesn't change a poll that somebody has reset, closed or published, or a poll that has a demo poll's code
-but another question.
+Seeding again finishes an interrupted run and changes nothing else. Seeding adds no votes to a complete demo
+poll. It doesn't change a poll that somebody has reset, closed or published, or a poll that has a demo poll's
+code but another question.
 """
 
 import json

@@ -66,8 +66,8 @@ class Pulse(models.Model):
 class Quarantine(models.Model):
     """A decision to quarantine ballots, that is, to count them in the second tally.
 
-    since, until: milliseconds by the vote log's clock. A decision with `since` is a standing decision. It
-    covers all ballots accepted from then on, until `until` or its release.
+    since, until: milliseconds by the vote log's clock. A decision with `since` is a standing decision. A
+    standing decision covers all ballots accepted from `since` on, until `until` or its release.
     moved_at: when the last ballot of a released decision was moved back to the first tally.
     """
 

@@ -1,7 +1,7 @@
 """A helper process with Landslide's code that carries out commands of `benchmarks.orders`.
 
-It opens polls, appends ballots to the vote log as a web process would, and counts them. The measured web
-process doesn't spend time on accepting these ballots.
+The process opens polls, appends ballots to the vote log as a web process would, and counts them. The measured
+web process doesn't spend time on accepting these ballots.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The tools that every measure gets, and the list of measures.
 
-A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. It raises Skip if
-the machine can't run it, and any other exception if it failed; the other measures run in both cases.
+A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. A measure raises Skip
+if the machine can't run it, and any other exception if the measure failed. The other measures run in both
+cases.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from realtime.viewer_access import identify_viewers
 
 logger = logging.getLogger(__name__)
 
-#: The time between two rechecks of staff. Lost access is noticed after at most this time and one check of the
-#: hub.
+#: The time between two rechecks of staff. A viewer's loss of access is noticed after at most this time and
+#: one check of the hub.
 RECHECK_SECONDS = 5.0
 #: The number of viewers checked in one call to a thread. A new viewer's check must not wait long for a
 #: thread.

@@ -2,9 +2,9 @@
 
 A server that can take connections over offers the function HAND_OVER in the scope's extensions. Once the
 WebSocket is accepted or the event stream's response has begun, the application calls HAND_OVER with the
-viewer's Subscriber. HAND_OVER returns None if it can't take this connection over. Otherwise it returns a
-Connection, and the application returns while the connection stays open, so that an idle viewer costs no task
-and no queue. This module imports no models, since servers are set up before Django.
+viewer's Subscriber. HAND_OVER returns None if it can't take this connection over. If HAND_OVER returns a
+Connection, the application returns while the connection stays open, so that an idle viewer costs no task and
+no queue. This module imports no models, since servers are set up before Django.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tells the hubs of all processes that polls have changed, through the polls' Channels groups.
 
-Workers and web threads call `announce`. They have no event loop and must not wait, so one thread with its own
-loop sends the hints. While the thread is sending, new hints for the same poll are combined.
+Workers and web threads call `announce`. Workers and web threads have no event loop and must not wait, so one
+thread with its own loop sends the hints. While the thread is sending, new hints for the same poll are
+combined.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The admin of counting: the overview, dead letters, halted polls, quarantine, and each poll's count.
 
-Start with `dashboard.py` (the overview) and `count.py` (a poll's count). It may import polls.admin, and
-every package of analytics except api, pages, management and tasks.
+Start with `dashboard.py` (the overview) and `count.py` (a poll's count). The package may import polls.admin,
+and every package of analytics except api, pages, management and tasks.
 """
 
 from analytics.admin import count, dashboard, dead_letters, halted_polls, quarantines

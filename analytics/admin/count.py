@@ -51,7 +51,7 @@ def of_poll(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
 
 @of_poll("view")
 def show(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """GET lists the rounds; POST recounts one of them, without changing anything."""
+    """GET lists the rounds. POST recounts a round, without changing anything."""
     context: dict[str, Any] = {"title": _("Count: %(poll)s") % {"poll": poll}, "rounds": _rounds(poll)}
     if request.method == "POST":
         try:

@@ -110,7 +110,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return [re_path(pattern, view, name="polls_deadletter_decide"), *super().get_urls()]
 
     def decision_view(self, request: HttpRequest, letter_id: str, decision: str) -> HttpResponse:
-        """GET asks for confirmation, POST decides."""
+        """GET asks for confirmation, POST counts or rejects the dead letter."""
         letter = self.get_object(request, letter_id)
         if letter is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, letter_id)

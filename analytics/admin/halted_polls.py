@@ -1,4 +1,4 @@
-"""Halted polls in the admin: the reason, the number of held ballots, and resuming."""
+"""Halted polls in the admin: the reason of each halt, the held ballots, and a page to resume counting."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ class HaltAdmin(ReadOnlyAdmin):
         return [re_path(pattern, view, name="analytics_halt_step"), *super().get_urls()]
 
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
-        """GET asks for confirmation, POST resumes."""
+        """GET asks for confirmation, POST resumes the counting."""
         row, poll = self.get_object(request, poll_id), Poll.objects.filter(pk=poll_id).first()
         if row is None or poll is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)

@@ -195,7 +195,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def response_add(
         self, request: HttpRequest, obj: Quarantine, *_args: Any, **_kwargs: Any
     ) -> HttpResponse:
-        """Redirect without Django's message, since save_model has shown one."""
+        """Redirect without Django's message, since save_model has shown a message."""
         return self.response_post_save_add(request, obj)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

@@ -1,10 +1,10 @@
 """Audit bundles: signed zip files with everything needed to count a published round again.
 
-A bundle holds the receipts of all counted ballots, their selections without voters, and the tally. It holds
-the same lists and a second tally for ballots in quarantine, and a manifest with the hashes of all files. The
-lines of each list are sorted by their text, so that they don't show in which order ballots arrived, and can't
-be matched with the lines of another list. static/audit/verify.py checks bundles. docs/audit.md says what they
-prove.
+A bundle holds the receipts of all counted ballots, their selections without voters, and the tally. A bundle
+also holds the same lists and a second tally for ballots in quarantine, and a manifest with the hashes of all
+files. The lines of each list are sorted by their text, so that they don't show in which order ballots
+arrived, and can't be matched with the lines of another list. static/audit/verify.py checks bundles.
+docs/audit.md says what they prove.
 """
 
 import base64
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 #: The alias in settings.STORAGES of the storage for bundles.
 STORAGE = "audit"
 _LINES_AT_ONCE = 500
-#: Timeout of the cache lock on making a bundle. The lock only saves work: a constraint allows one bundle for
-#: each epoch.
+#: Timeout of the cache lock on making a bundle. The lock only saves work, since a constraint allows one
+#: bundle for each epoch.
 _LOCK_SECONDS = 60
 
 README = """\

@@ -6,9 +6,9 @@ can be recounted. After a purge, receipts can't be looked up any more. The audit
 purge, and its list still proves that a ballot is included. The database changes in one transaction, so after
 a crash the next attempt starts over.
 
-Claims and secret belong to the whole poll. So a poll can't be purged while one of its rounds is under way,
-and in the next round every voter counts as a new voter. docs/audit.md lists the copies that a purge can't
-reach, such as backups.
+Claims and secret belong to the whole poll. That is why a poll can't be purged while one of its rounds is
+under way, and in the next round every voter counts as a new voter. docs/audit.md lists the copies that a
+purge can't reach, such as backups.
 """
 
 import logging

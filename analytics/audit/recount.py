@@ -134,7 +134,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
 
 
 def get_round(poll: Poll, number: int | None = None) -> Round:
-    """Return the round with this number, or the current one. Raise RecountRefused if it was never opened."""
+    """Return the round with this number, or the current round. Raise RecountRefused if it never opened."""
     found = poll.rounds.filter(number=number or poll.round).select_related("poll").first()
     if found is None:
         raise RecountRefused(_("Round %(round)s has not been opened.") % {"round": number or poll.round})

@@ -96,7 +96,7 @@ def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
         " voter_key bytea, ballot_id bytea, selection varchar, quarantine_id bigint) ON COMMIT DELETE ROWS"
     )
-    # If one transaction counts several batches, the table still holds the rows of the previous one.
+    # If one transaction counts several batches, the table still holds the rows of the previous batch.
     cursor.execute("DELETE FROM incoming_ballot")
     _copy(cursor, "incoming_ballot", groups)
     cursor.execute(
@@ -123,7 +123,7 @@ _KEY_LENGTH = pack(">i", 16)  # the length of a voter_key and of a ballot_id
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     """Return rows in COPY's binary format. Joining columns is several times as fast as encoding rows."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` is the last column of each row, the decision's id. It is empty if there is no decision.
+    # `last` is the last column of each row: the decision's id, or nothing if there is no decision.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}

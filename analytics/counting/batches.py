@@ -1,8 +1,8 @@
 """Count a partition of the vote log, batch by batch, each ballot exactly once.
 
-A batch is one database transaction. It writes the ledger and the tally, and moves the partition's checkpoint.
-After a crash at any point the batch is rolled back and counted again. A worker that loses the lock of its
-checkpoint loses its transaction too.
+A batch is one database transaction. The transaction writes the ledger and the tally, and moves the
+partition's checkpoint. After a crash at any point the batch is rolled back and counted again. A worker that
+loses the lock of its checkpoint loses its transaction too.
 """
 
 import time

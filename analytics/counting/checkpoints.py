@@ -1,4 +1,4 @@
-"""Checkpoints: how far each partition is counted, and whether they belong to this vote log."""
+"""Checkpoints say how far each partition is counted, and which vote log the database counts from."""
 
 import secrets
 from collections.abc import Mapping

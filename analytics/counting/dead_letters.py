@@ -15,7 +15,7 @@ from polls.votelog.entries import Entry
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:
-    """Count a dead letter. Raise IllegalState, with the reason, if it still can't be counted."""
+    """Count a dead letter. Raise IllegalState, with the reason, if its ballot still can't be counted."""
     with transaction.atomic():
         letter = _lock_waiting(letter_id)
         # Every writer of a partition's counters takes this lock, so each counter has one writer at a time.
@@ -31,7 +31,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
 
 
 def reject_letter(letter_id: int, by: str) -> DeadLetter:
-    """Reject a dead letter for good. From now on its receipt says `rejected`."""
+    """Reject a dead letter for good. The receipt of its ballot then says `rejected`."""
     with transaction.atomic():
         letter = _lock_waiting(letter_id)
         _set_status(letter, DeadLetter.Status.REJECTED, by)
@@ -62,7 +62,7 @@ def _entry(letter: DeadLetter) -> Entry:
         kind="ballot",
         poll_id=letter.poll_id,
         round=letter.round,
-        # Older dead letters don't say when their ballot was accepted.
+        # Dead letters of earlier versions don't say when their ballot was accepted.
         at=to_milliseconds(letter.accepted_at or letter.set_aside_at),
         voter_key=bytes(letter.voter_key),
         ballot_id=bytes(letter.ballot_id),

@@ -1,4 +1,4 @@
-"""Write a batch of ballots to the ledger: at most one ballot per voter, and none twice.
+"""Write a batch of ballots to the ledger: at most one ballot per voter, and no ballot twice.
 
 The caller holds the lock of the partition's checkpoint. All ballots of a voter are in one partition, so
 no other worker writes the ballots of these voters.
@@ -38,7 +38,7 @@ class Replacement:
 
 @dataclass(slots=True)
 class Written:
-    """The outcome of a batch: new ballots, ballots that replaced another one, and refused ballots."""
+    """The outcome of a batch: new ballots, ballots that replaced another ballot, and refused ballots."""
 
     added: BlocksByDecision = field(default_factory=dict)
     replaced: list[Replacement] = field(default_factory=list)

@@ -1,12 +1,14 @@
 """Stepped results: show the tally in steps of several ballots, so that it doesn't tell how somebody voted.
 
 While a poll with a release step of k is open or closing, everybody, including staff, sees released counts. A
-step is recorded when k more ballots are counted than at the last step. Viewers are always one step behind.
-Closing the poll shows all counts. This last step also covers at least k ballots, unless the poll has fewer.
+step is recorded when k more ballots are counted than at the last step. The shown counts are always one step
+behind the last recorded step. Closing the poll shows all counts. The last step also covers at least k
+ballots, unless the poll has fewer ballots.
 
 Replacements, and moves into or out of quarantine, become visible with the next step. A step needs k new
-ballots in the first tally, and also in both tallies together. If a step needed only one of these, somebody
-could quarantine all but one ballot of the step, and see this ballot (docs/decisions/stepped-results.md).
+ballots in the first tally, and also in both tallies together. If only one of the two numbers mattered,
+somebody could quarantine all but one ballot of a step, and see the marks of the remaining ballot
+(docs/decisions/stepped-results.md).
 """
 
 from collections.abc import Iterable, Mapping

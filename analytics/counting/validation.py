@@ -59,7 +59,7 @@ class Validator:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
         found: dict[RoundKey, RoundRules] = {}
         for row in (row for row in rows if row.rules["method"] in METHODS):
-            with suppress(msgspec.ValidationError):  # a config of a later release
+            with suppress(msgspec.ValidationError):  # a later release may have written the config
                 limits = row.method_rules()
                 found[row.poll_id, row.number] = RoundRules(row.method, limits, row.release_step > 1)
         for round_key in rounds:

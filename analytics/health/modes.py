@@ -59,7 +59,7 @@ EXPIRES_AFTER_SECONDS = 5
 
 
 def publish(mode: str) -> None:
-    """Publish that this process is in this mode now. Never raises."""
+    """Publish that this process is in the given mode now. Never raises."""
     try:
         cache.set(_key(mode), 1, EXPIRES_AFTER_SECONDS)
     except Exception:

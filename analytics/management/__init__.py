@@ -1,4 +1,4 @@
 """Commands of `manage.py` about counting: recount, resume_counting, reconcile_log, purge, seed_demo.
 
-They may import everything in analytics and polls.
+The commands may import everything in analytics and polls.
 """

@@ -1,9 +1,9 @@
 """Decisions to quarantine ballots, so that they are counted in a second tally, and to release them.
 
-A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
-can't have a second ballot. A ballot that replaces a quarantined one is quarantined too. The two tallies must
-not show what single ballots mark. So a quarantine by receipts and a release into a final result must each
-move at least anonymity_threshold.least() ballots.
+A decision records which person or rule made it, and why. Quarantined ballots stay in the ledger, so that
+their voters can't have a second ballot. A ballot that replaces a quarantined ballot is quarantined too. The
+two tallies must not show what single ballots mark. So a quarantine by receipts and a release into a final
+result must each move at least anonymity_threshold.least() ballots.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -46,8 +46,8 @@ def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -
     """Return the cells from which these voters' ballots may be moved. Add other ballots to `outcome`.
 
     A cell is a set of ballots whose total the tallies have shown. The ballots that one decision released are
-    a cell (`released_from`). All other ballots are the cell None: those that were never quarantined, and
-    those of small releases, whose totals were not shown. Moving only a few ballots of a cell, or all but a
+    a cell (`released_from`). All other ballots are the cell None: ballots that were never quarantined, and
+    ballots of small releases, whose totals were not shown. Moving only a few ballots of a cell, or all but a
     few, would show the marks of these few by subtraction.
     """
     found: Counter[tuple[int | None, bool]] = Counter()

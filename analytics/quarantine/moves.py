@@ -1,7 +1,7 @@
 """Moves ballots between the first tally and the second.
 
-Ballots move only while the checkpoints of all partitions are locked. Counting stops meanwhile, so each tally
-row has one writer.
+Ballots move only while the checkpoints of all partitions are locked. Counting stops during a move, so each
+tally row has one writer.
 """
 
 import time
@@ -55,7 +55,7 @@ def move_back(decision: Quarantine, progress: Callable[[int], None] | None = Non
 
 
 def move_chunk_back(decision: Quarantine) -> int:
-    """Move the next chunk of ballots back in one transaction; return how many."""
+    """Move the next chunk of ballots back in one transaction. Return the number of ballots."""
     with transaction.atomic():
         lock_all_checkpoints()
         quarantined = Ballot.objects.filter(quarantine_id=decision.pk)
@@ -90,7 +90,7 @@ def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome:
 
 
 def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
-    """Yield querysets of these voters' ballots in the current round, each for one statement."""
+    """Yield querysets of these voters' ballots in the current round. Each is small enough for a statement."""
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     for start in range(0, len(voters), _VOTERS):
         yield ballots.filter(voter_key__in=voters[start : start + _VOTERS])

@@ -30,8 +30,8 @@ def least(step: int) -> int:
 def withheld(poll_id: int, round_: int, step: int) -> bool:
     """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    They are withheld if any decision covers too few ballots. The marks of larger decisions are withheld too:
-    after the release of a larger decision, subtraction would show the marks of the small decision.
+    All marks are withheld if any decision covers too few ballots. The marks of larger decisions are withheld
+    too: after the release of a larger decision, subtraction would show the marks of the small decision.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})

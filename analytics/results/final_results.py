@@ -18,7 +18,7 @@ def final_result(poll: Poll) -> dict[str, Any]:
 
 
 def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return an earlier round's stored result with new counts. Its texts stay as they were in that round."""
+    """Return an earlier round's stored result with new counts. The result keeps the texts of that round."""
     stored, method, rules = round_.result or {}, round_.method, round_.method_rules()
     ballots = counts.get(BALLOTS, 0)
     choices = [(choice["number"], choice["label"]) for choice in stored.get("choices", [])]

@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def snapshot(poll: Poll) -> Snapshot:
-    """Return the figures to show: the released counts if results are stepped now, else all counts."""
+    """Return the figures to show: the released counts if results are stepped now, or else all counts."""
     if is_stepping(poll):
         row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
         return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)

@@ -1,8 +1,9 @@
 """A process that plays thousands of viewers: `python -m benchmarks.fanout.crowd DIALECT HOST:PORT PATH`.
 
-It reads commands as JSON lines from standard input. `benchmarks.fanout.viewers` sends them. When a command is
-done, the process answers with one line. All sockets are on one epoll without a framework, so a message costs
-little more than the system call that reads it. The measured server is the bottleneck, not this process.
+The process reads commands as JSON lines from standard input. `benchmarks.fanout.viewers` sends them. When a
+command is done, the process answers with one line. All sockets are on one epoll without a framework, so a
+message costs little more than the system call that reads it. The measured server is the bottleneck, not this
+process.
 """
 
 from __future__ import annotations

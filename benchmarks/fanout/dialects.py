@@ -1,7 +1,7 @@
 """The viewer's side of the protocols by which the servers send tallies.
 
-The functions do no I/O: they take bytes and return messages. They decode only enough to count messages and
-identify tallies, so that thousands of viewers cost less than the measured server.
+The functions do no I/O: they take bytes and return messages. The functions decode only enough to count
+messages and identify tallies, so that thousands of viewers cost less than the measured server.
 """
 
 from __future__ import annotations

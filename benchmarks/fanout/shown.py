@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
 
     rate = PART_OF_CAPACITY * capacity(ours, seconds=bench.seconds, connections=64)
     stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=STOCK_OFFERED, count=STOCK_VOTES, connections=4)
-    # The rate is high enough for a p99, within the time that a run may take.
+    # The run of the stock stack lasts long enough for a p99, within the time that a run may take.
     stock_seconds = min(STOCK_SECONDS, max(seconds, STOCK_VOTES / stock_rate))
     taken: dict[str, list[Sample]] = bench.in_turn(
         {

@@ -36,7 +36,7 @@ class Plan:
     rate: float = 0  # requests per second; 0: full speed
     seconds: float = 5
     connections: int = 64
-    most_connections: int = 0  # more connections, up to this number, open while all others wait
+    most_connections: int = 0  # open further connections, up to this number, while all wait for answers
     accepted: int = 202  # the status of an accepted request
     units: str = ""  # text to count in an accepted answer's body, if an answer covers several ballots
     timeout: float = 30  # seconds after which the outcome is unknown

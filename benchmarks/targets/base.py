@@ -87,7 +87,7 @@ class Target:
 
 
 def sound(report: Report, *, refused: Iterable[str] = ()) -> Report:
-    """Return the report; raise if the load was late or got unexpected answers."""
+    """Return the report. Raise if the load was late or got unexpected answers."""
     if report.void:
         raise Void(report.void)
     odd = set(report.statuses) - {"202", "201", "200", "304", *refused}

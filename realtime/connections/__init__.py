@@ -1,4 +1,4 @@
 """Viewers' ways to the hub: WebSocket, event stream and tally endpoint, each a plain ASGI application.
 
-Start with websocket.py. May import the hub and everything below it.
+Start with websocket.py. The package may import the hub and everything below it.
 """

@@ -1,4 +1,4 @@
-"""A viewer's connection. It is handed over to the server, or else uses plain ASGI messages."""
+"""A viewer's connection. The server takes the connection over, or the connection uses plain ASGI messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

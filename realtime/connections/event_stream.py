@@ -1,8 +1,8 @@
 """The tally as server-sent events, for clients without WebSocket. The messages are the same.
 
-This is plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and clients
-that accept no event stream are passed on to the view at the same address (event_stream_schema.py), which
-refuses them.
+The module is plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and
+clients that accept no event stream are passed on to the view at the same address (event_stream_schema.py),
+which refuses them.
 """
 
 import logging

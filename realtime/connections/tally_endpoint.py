@@ -1,9 +1,9 @@
 """Answers requests for public tallies from the hub's snapshot, without Django.
 
 This module remembers the headers of the view's responses. If a request is like an earlier request in
-everything that Django looks at, the response has the same headers, with the hub's ETag and document. So the
-response is what the view would send, whatever middleware is added. A request goes to the view if the view
-hasn't answered a request like it yet, or if the poll's snapshot may be out of date.
+everything that Django looks at, the response has the same headers, with the hub's ETag and document. The
+response is then what the view would send, whatever middleware is added. A request goes to the view if the
+view hasn't answered a request like it yet, or if the poll's snapshot may be out of date.
 """
 
 import asyncio

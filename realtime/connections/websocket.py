@@ -1,7 +1,7 @@
 """A viewer's WebSocket, as a plain ASGI application.
 
-A Channels consumer would cost more. It closes database connections on a shared thread at every message, and
-gives each viewer a channel in the channel layer. If the server takes the connection over
+A Channels consumer would cost more. Channels closes database connections on a shared thread at every message,
+and gives each viewer a channel in the channel layer. If the server takes the connection over
 (realtime/handover.py), no code of this module runs while a viewer watches.
 """
 

@@ -1,4 +1,4 @@
-"""The pages for screens: results and presenter. They can be cached, since they hold no figures."""
+"""The pages for screens: results and presenter. The pages can be cached, since they hold no figures."""
 
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -40,7 +40,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
         "poll": poll_document(poll),
         "texts": catalogue(COMMON, script_messages.PRESENT),
         "qr": qr_svg(voting),
-        # Without PUBLIC_URL, the page checks in the browser whether it was opened at this host.
+        # Without PUBLIC_URL, a script checks in the browser whether the page was opened at this host.
         "host": "" if settings.PUBLIC_URL else host,
         "address": host + reverse("polls:join").rstrip("/"),
         "manage": reverse("admin:polls_poll_change", args=[poll.pk]),
