@@ -16,9 +16,14 @@ let refreshing = false;
 let revision;
 
 form?.addEventListener("input", () => (edited = true));
-if (tallyBox) followTally(tallyBox.dataset);
-// A draft has no tally to follow, but its schedule or a colleague may open it.
-else setInterval(() => document.hidden || refreshHead(), 5000);
+if (tallyBox) {
+  followTally(tallyBox.dataset);
+  // The head is fetched again if the last time failed, or was answered just before a change.
+  setInterval(() => document.hidden || (isBehind() && refreshHead()), 1000);
+} else {
+  // A draft has no tally to follow, but its schedule or a colleague may open it.
+  setInterval(() => document.hidden || refreshHead(), 5000);
+}
 
 function followTally({ root, code }) {
   const live = new Connection({
@@ -39,10 +44,14 @@ function followTally({ root, code }) {
 function show(next) {
   shown = next;
   if (shown.visible) draw(shown);
-  const head = panel.querySelector("[data-state]").dataset;
-  const moved = shown.state && (shown.state !== head.state || String(shown.round) !== head.round);
-  if (moved || shown.revision !== revision) refreshHead();
+  if (isBehind() || shown.revision !== revision) refreshHead();
   revision = shown.revision;
+}
+
+/** Return whether the head shows another state or round than the live tally. */
+function isBehind() {
+  const head = panel.querySelector("[data-state]").dataset;
+  return Boolean(shown.state) && (shown.state !== head.state || String(shown.round) !== head.round);
 }
 
 function draw(tally) {
@@ -105,7 +114,7 @@ async function refreshHead() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-state]");
     if (fresh) replace(panel.querySelector("[data-state]"), fresh);
   } catch {
-    // The next message or interval tries again.
+    // The next interval tries again.
   } finally {
     refreshing = false;
   }
