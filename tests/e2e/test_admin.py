@@ -78,21 +78,3 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     expect(page.locator(".ls-rounds tbody tr").first).to_contain_text("66.7%")
     # The other tab showed the published poll. It now shows the draft's form.
     expect(other.locator("#id_labels_1")).to_have_value("Red")
-
-
-def test_a_head_that_could_not_be_fetched_is_fetched_again(running: Any, visitor: Any) -> None:
-    """No further message comes after that of the close, so the page has to ask by itself."""
-    system, client = running
-    page = visitor().page
-    log_in(page, system)
-    code = client.make_poll()
-    page.goto(f"{system.url}/admin/polls/poll/?q={code}")
-    page.locator("#result_list").get_by_role("link", name="Which act wins?").click()
-    expect(page.locator("[data-status]")).to_have_text("Live")
-    panel = f"**{page.locator('#poll-panel').get_attribute('data-url')}"
-    page.route(panel, lambda route: route.abort())
-    assert client.cast(code, "voter", [1]).status_code == 202
-    client.step(code, "close")
-    expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
-    page.unroute(panel)
-    expect(page.locator("[aria-current=step]")).to_have_text("Closed")
