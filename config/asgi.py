@@ -24,7 +24,8 @@ from config.urls import urlpatterns as urlpatterns  # imported now; otherwise th
 from polls.api.voter_lane import VoterLane
 from polls.casting.asgi_lane import AsgiLane
 from polls.casting.raw_http_lane import RawHttpLane
-from polls.http.raw_get_lane import RawGetLane, Reply
+from polls.http.lanes import Reply
+from polls.http.raw_get_lane import RawGetLane
 from realtime.connections.event_stream import EventStreamLane
 from realtime.connections.routing import websocket_urlpatterns
 from realtime.connections.tally_endpoint import TallyLane

@@ -22,7 +22,7 @@ from polls.http.lanes import (
     Scope,
     django_request,
     is_secure,
-    request_id_of,
+    request_id_in,
     send_response,
 )
 from polls.signals import poll_changed
@@ -86,8 +86,7 @@ class PageCache:
         if key is None:
             await self.app(scope, receive, send)
             return
-        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        request_id = request_id_of(given_id)
+        request_id = request_id_in(scope["headers"])
         page, rendering = self._find(key), self._rendering.get(key)
         if page is None and rendering and rendering.get_loop() is asyncio.get_running_loop():
             page = await asyncio.shield(rendering)

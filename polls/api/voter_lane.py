@@ -27,7 +27,7 @@ from polls.http.lanes import (
     host_allowed,
     is_secure,
     middleware_headers,
-    request_id_of,
+    request_id_in,
     send_response,
 )
 from polls.models import Identity
@@ -98,8 +98,7 @@ class VoterLane:
         if response is None:
             await self.app(scope, receive, send)
             return
-        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        await send_response(response, request_id_of(given_id), send)
+        await send_response(response, request_id_in(scope["headers"]), send)
 
     def _read(self, path: str, headers: Headers, secure: bool) -> Visitor | None:
         """Return the parts of a GET request that matter; None for another path or an unusual request."""

@@ -31,6 +31,7 @@ from polls.http.lanes import (
     is_secure,
     middleware_headers,
     replay_body,
+    request_id_in,
     request_id_of,
     send_response,
 )
@@ -104,8 +105,7 @@ class AsgiLane:
 
     async def _refuse_early(self, scope: Scope, send: Any) -> None:
         """Refuse a cast with as little work as possible."""
-        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        await self._answer(scope, send, self.overloaded_response(), request_id_of(given_id))
+        await self._answer(scope, send, self.overloaded_response(), request_id_in(scope["headers"]))
 
     def overloaded_response(self) -> CastResponse:
         return random.choice(self._overloaded)

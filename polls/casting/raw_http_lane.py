@@ -6,28 +6,21 @@ such request, the server parses them, and the request reaches the ASGI lane.
 """
 
 import re
-from collections.abc import Callable
 from functools import partial
 
 from polls.casting.asgi_lane import PATH, AsgiLane, PassToDjango, Peer
 from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse
 from polls.http.lanes import (
-    FORWARDED_PROTO,
+    HEADER_LINES,
+    Reply,
+    headers_reader,
     is_secure,
     keeps_alive,
-    proxy_scheme_header,
     request_id_of,
     response_head,
 )
 
-#: A function that sends a response. The function takes the head without the final empty line, and the body.
-Reply = Callable[[bytes, bytes], None]
-
-#: Stricter than RFC 9112: no folded lines, no spaces before a colon, no control characters.
-_HEAD = re.compile(
-    rf"POST {PATH} HTTP/1\.1\r\n".encode()
-    + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
-)
+_HEAD = re.compile(rf"POST {PATH} HTTP/1\.1\r\n".encode() + HEADER_LINES)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
 _NEEDS_PARSING = re.compile(
@@ -39,10 +32,7 @@ class RawHttpLane:
     def __init__(self, lane: AsgiLane) -> None:
         self._lane = lane
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
-        proxy = proxy_scheme_header()
-        names = [*lane.relevant_headers, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
-        pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
-        self._find_headers = re.compile(pattern, re.IGNORECASE).findall
+        self._read_headers = headers_reader(lane.relevant_headers)
 
     def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
         """Cast the ballot in `data` and reply, now or later; return False if the request must be parsed.
@@ -56,7 +46,7 @@ class RawHttpLane:
         casts = self._lane.casts()
         if casts.backpressure.full:
             return not self._lane.headers_depend_on_https and self._refuse_early(data, head.end(), reply)
-        headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._find_headers(head[0])]
+        headers = self._read_headers(head[0])
         try:
             secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
             length, parts = self._lane.read_headers(headers, peer, secure=secure)

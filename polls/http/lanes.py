@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -16,7 +16,12 @@ from polls.http.client_address import is_proxy
 
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
+#: A function that sends a response. The function takes the head without the final empty line, and the body.
+Reply = Callable[[bytes, bytes], None]
 
+#: The header lines of a request and the empty line after them, stricter than RFC 9112: no folded lines, no
+#: spaces before a colon, no control characters.
+HEADER_LINES = rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
 FORWARDED_PROTO = b"x-forwarded-proto"
 #: Middleware that adds headers to the response of an API endpoint.
@@ -53,6 +58,23 @@ def host_allowed(host: bytes) -> bool:
 def request_id_of(given: bytes | None) -> bytes:
     """Return the client's X-Request-ID. If that id is missing or could forge a log line, return a new id."""
     return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
+
+
+def request_id_in(headers: Headers) -> bytes:
+    """Return `request_id_of` the first X-Request-ID among these headers."""
+    return request_id_of(next((value for name, value in headers if name == b"x-request-id"), None))
+
+
+def headers_reader(names: Iterable[bytes]) -> Callable[[bytes], Headers]:
+    """Return a function that finds the headers that a raw lane needs in the bytes of a request's head.
+
+    These are the headers with one of `names`, and those that keeps_alive and is_secure look at.
+    """
+    proxy = proxy_scheme_header()
+    wanted = {*names, b"connection", proxy[0] if proxy else FORWARDED_PROTO}
+    pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, sorted(wanted)))
+    find = re.compile(pattern, re.IGNORECASE).findall
+    return lambda head: [(name.lower(), value.rstrip(b" \t")) for name, value in find(head)]
 
 
 async def send_response(response: Response, request_id: bytes, send: Any) -> None:
